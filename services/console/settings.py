@@ -7,7 +7,16 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import Address, ColumnName, Host, OptionalAddresses, OptionalPath, Port, Seconds
+from services.shared.config.bounds import (
+    Address,
+    ColumnName,
+    Host,
+    OptionalAddresses,
+    OptionalFile,
+    OptionalFolder,
+    Port,
+    Seconds,
+)
 from services.shared.config.sections import Problem, Settings
 
 
@@ -21,7 +30,7 @@ class DoorSettings(Settings, frozen=True, kw_only=True):
     #: File with the key that an operator's browser shows, made where there is none. Empty: whoever reaches the port
     #: operates the cluster and reads the tree; it can't be empty where `tls.mode` is mutual, nor where others than this
     #: machine reach the port.
-    key_file: OptionalPath = ""
+    key_file: OptionalFile = ""
 
 
 class WatchSettings(Settings, frozen=True, kw_only=True):
@@ -67,10 +76,10 @@ class DrillSettings(Settings, frozen=True, kw_only=True):
 
     #: endpoints.json of a cluster on this machine, as `fasttree up` writes it: by it a drill kills the primary's
     #: process, and finds the nodes' logs of updates. Empty: a drill is a switchover under load, and kills nothing.
-    endpoints_file: OptionalPath = ""
+    endpoints_file: OptionalFile = ""
     #: Folder of the console's own for what has to outlive it: what a drill that is under way has to undo, which the
     #: next start undoes where the console was killed. Empty: nobody does then, and the page says so before it begins.
-    state_folder: OptionalPath = ""
+    state_folder: OptionalFolder = ""
     #: Reads a second through the VIP.
     drill_reads_per_s: Annotated[float, Meta(ge=1, le=2_000)] = 200.0
     #: Orders a second, for a member of the drill's own.
@@ -90,9 +99,9 @@ class MachineSettings(Settings, frozen=True, kw_only=True):
 
     #: Folder with the audit logs of services, at any depth, such as one that their state folders are in. Empty: the
     #: page says how to see them where they are.
-    audit_folder: OptionalPath = ""
+    audit_folder: OptionalFolder = ""
     #: Folder with log files, NAME.log, as `fasttree up` has them. Empty: the page says how to see logs where they are.
-    logs_folder: OptionalPath = ""
+    logs_folder: OptionalFolder = ""
 
 
 class ConsoleSettings(Settings, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from services.coordinator.election.leases import NodeLease
 from services.coordinator.election.seat import SeatState
 from services.shared.own_version import own_version
 from services.shared.security.audit.log import audit_problem
+from services.shared.security.own import certificate_expires
 
 
 def cluster_message(
@@ -49,6 +50,7 @@ def cluster_message(
         coordinator=own_address,
         audit_problem=audit_problem(),
         software_version=own_version(),
+        certificate_expires=certificate_expires(),
     )
 
 

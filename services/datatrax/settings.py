@@ -16,8 +16,9 @@ from services.shared.config.bounds import (
     Host,
     KeptSeconds,
     OptionalAddresses,
+    OptionalFile,
+    OptionalFolder,
     OptionalHost,
-    OptionalPath,
     Port,
     Seconds,
     SecondsFrom0,
@@ -34,7 +35,7 @@ class InstantSettings(Settings, frozen=True, kw_only=True):
     #: Port of lines (TCP): one update a line, one receipt a line; 0 takes a free one.
     instant_port: Port = 50201
     #: Layout of fixed-width records that come there; empty: JSON lines alone.
-    instant_layout: OptionalPath = ""
+    instant_layout: OptionalFile = ""
     #: Programs that are connected at a time; one more is told so and closed.
     instant_connections_max: Annotated[int, Meta(ge=1, le=10_000)] = 100
     #: Longest line, in bytes.
@@ -50,9 +51,9 @@ class SpoolSettings(Settings, frozen=True, kw_only=True):
 
     #: Folder that programs drop files of updates into; empty: none. Taken ones move to `done/` in it, those of which
     #: something was refused to `refused/`, each with its receipts.
-    spool_folder: OptionalPath = ""
+    spool_folder: OptionalFolder = ""
     #: Folder of the layouts that say the form of records, by the beginning of a file's name; empty: `layouts/` there.
-    layout_folder: OptionalPath = ""
+    layout_folder: OptionalFolder = ""
     #: How often it is looked at, in seconds.
     spool_poll_s: Seconds = 0.5
     #: A file without a `.done` marker, and not renamed from an unfinished name, is taken once it has not changed for so
@@ -76,13 +77,13 @@ class ConfigurationSettings(Settings, frozen=True, kw_only=True):
 
     #: CBLDATATRAX, by whose section [FastTree] the service goes: its ports and folders where no setting says them, and
     #: whether it takes updates. The file is watched; empty: none.
-    cbldatatrax: OptionalPath = ""
+    cbldatatrax: OptionalFile = ""
     #: Whose cluster of that file it is, such as live; empty: the only one that has a cluster.
     environment: Annotated[str, Meta(pattern=rf"\A(?:{ENVIRONMENT_PATTERN})?\Z", description=_ENVIRONMENT)] = ""
     #: With it: the folder of DataTrax's host files, spools and nodes' progress.
     folder: Folder = "/datatrax/fasttree"
     #: Folder that stands for / in the paths of that file and in `folder`: for whoever tries it; empty: / itself.
-    root: OptionalPath = ""
+    root: OptionalFolder = ""
     #: How often that file is looked at, in seconds; what has changed counts once two looks found the same.
     cbldatatrax_poll_s: Seconds = 1.0
 
@@ -109,7 +110,7 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
 
     #: Folder of a file for each node, `NODE.PORT` with instant_port, touched whenever the node took something (by
     #: cluster.coordinator); empty: none.
-    progress_folder: OptionalPath = ""
+    progress_folder: OptionalFolder = ""
     #: How long the file of a node stays that is not in the cluster any more, in seconds.
     progress_kept_s: KeptSeconds = 2_592_000.0
     #: What a receipt means: durable (on the pusher's disk), one (applied on one node), all (on every healthy node).

@@ -31,6 +31,7 @@ from services.shared.rules import RULE_VERSION, Rules, rules_message
 from services.shared.security.audit.log import audit_problem
 from services.shared.security.caller import Caller
 from services.shared.security.guard import name_problem
+from services.shared.security.own import certificate_expires
 from services.shared.serving.errors import FailedPreconditionError, PermissionDeniedError, UnavailableError
 from services.shared.serving.standard.auditing import caller_of
 
@@ -128,6 +129,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             log_durability=pusher_pb2.LogDurability(**parts.log_durability()._asdict()),
             audit_problem=audit_problem(),
             software_version=own_version(),
+            certificate_expires=certificate_expires(),
         )
 
     async def SkipUpdate(

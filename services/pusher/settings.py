@@ -22,7 +22,7 @@ from services.shared.config.bounds import (
     Folder,
     Host,
     OptionalAddress,
-    OptionalPath,
+    OptionalFolder,
     Port,
     Seconds,
     SecondsFrom0,
@@ -48,7 +48,7 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     state_folder: Folder = "pusher"
     #: Folder that is watched for import files; empty: none. Taken ones move to `done/` in it,
     #: refused ones to `refused/`, with a result text.
-    upload_folder: OptionalPath = ""
+    upload_folder: OptionalFolder = ""
     #: How often it is looked at, in seconds.
     upload_poll_s: Seconds = 0.5
     #: A file without a `.done` marker is taken once it has not changed for so long, in seconds, and its last line is

@@ -26,6 +26,7 @@ from services.shared.files.threads import in_thread
 from services.shared.own_version import own_version
 from services.shared.rules import RULE_VERSION
 from services.shared.security.audit.log import audit_problem
+from services.shared.security.own import certificate_expires
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import OpsPort, Verdict
@@ -192,6 +193,7 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
             known_rule_version=RULE_VERSION,
             audit_problem=audit_problem(),
             software_version=own_version(),
+            certificate_expires=certificate_expires(),
         )
 
     async def _refuse(self, request: Any, context: Any) -> None:

@@ -1,4 +1,5 @@
-"""Runs the real `fasttree` command as a process of its own, the way a shell does."""
+"""Runs the real `fasttree` command as a process of its own, the way a shell does. Whatever it prints as JSON is held to
+the shape that docs/commands.md has of it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttree.client import Endpoints
+from tests.command.printed import check_printed
 
 TIMEOUT_S = 60.0
 
@@ -70,4 +72,5 @@ class FastTree:
         out, err = await asyncio.wait_for(process.communicate(typed), TIMEOUT_S)
         ran = Ran(process.returncode or 0, out.decode(), err.decode())
         assert "Traceback" not in ran.err, ran.err
+        check_printed(arguments, ran.out)
         return ran

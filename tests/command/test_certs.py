@@ -23,6 +23,14 @@ async def as_json(fasttree: FastTree, *arguments: str) -> Any:
     return json.loads(ran.out)
 
 
+async def test_the_endpoints_file_says_whose_certificates_are_meant(fasttree: FastTree, tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        await as_json(fasttree, "init", "--dir", str(tmp_path / name / "certs"), "--cluster", name)
+    for name in ("here", "there"):
+        (root,) = await as_json(fasttree, "show", "--endpoints", str(tmp_path / name / "endpoints.json"))
+        assert root["name"] == f"spiffe://{name}"
+
+
 async def test_an_authority_signs_for_parts_and_clients(fasttree: FastTree, tmp_path: Path) -> None:
     folder = tmp_path / "certs"
     (root,) = await as_json(fasttree, "init", "--dir", str(folder), "--cluster", "dot-test")

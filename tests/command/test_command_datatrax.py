@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from fasttree.command.datatrax import reading
 from fasttree.command.main import cli
 from fasttree.command.session import CommandError, Session
+from tests.command.printed import check_printed
 
 SAMPLE = Path(__file__).parents[1] / "datatrax/CBLDATATRAX.2016"
 
@@ -26,10 +27,10 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*words: str | Path, command: str = "datatrax") -> tuple[str, str]:
     """What it prints, and its error."""
-    ran = CliRunner().invoke(
-        cli, [command, "config", *map(str, words)] if command else [*map(str, words)], obj=Session()
-    )
+    typed = [command, "config", *map(str, words)] if command else [*map(str, words)]
+    ran = CliRunner().invoke(cli, typed, obj=Session())
     assert ran.exception is None or isinstance(ran.exception, CommandError), ran.exception
+    check_printed(typed, ran.stdout)
     return ran.stdout, str(ran.exception or "")
 
 

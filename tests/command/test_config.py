@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from click.testing import CliRunner
 from fasttree.command.main import cli
 from fasttree.command.session import CommandError, Session
 from fasttree.command.settings.reading import SECTION_CLASSES
+from services.shared.config.bounds import READ
 from services.shared.config.load import SettingsError, load_settings
+from services.shared.config.paths import path_fault
+from tests.command.printed import check_printed
 from tools.configuration_page import found_sections
 
 
@@ -25,6 +29,7 @@ def run(*words: str) -> tuple[str, str]:
     """What it prints, and its error."""
     ran = CliRunner().invoke(cli, ["config", *words], obj=Session())
     assert ran.exception is None or isinstance(ran.exception, CommandError), ran.exception
+    check_printed(["config", *words], ran.stdout)
     return ran.stdout, str(ran.exception or "")
 
 
@@ -74,6 +79,48 @@ def test_what_no_single_setting_shows(tmp_path: Path, text: str, words: tuple[st
     printed, error = run("check", "--config", "cluster.toml", *words)
     assert fault in printed
     assert error == "cluster.toml: 1 fault"
+
+
+def test_paths_that_no_service_could_use_are_found(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    for name in ("here.pem", "own/tls.crt", "own/tls.key"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "cluster.toml").write_text(
+        "[pusher]\nlog_password_file = 'nope'\nimport_folder = 'here.pem'\nstate_folder = 'here.pem/state'\n"
+        "upload_folder = 'not/yet/there'\n"
+        "[tls]\nmode = 'mutual'\nfolder = 'own'\npolicy = 'own'\nrevoked_file = 'here.pem'\n"
+        "[tokens]\nkeys = 'https://example.com/keys'\nissuer = 'me'\naudience = 'us'\n"
+    )
+    printed, error = run("check", "--config", "cluster.toml", "--set", "tokens.revoked=gone")
+    assert printed.splitlines() == [
+        "cluster.toml: pusher.log_password_file = 'nope': there is no such file here: make it, or mend the path",
+        "cluster.toml: pusher.import_folder = 'here.pem': is no folder: name one",
+        "cluster.toml: pusher.state_folder = 'here.pem/state': can't be made: here.pem is no folder",
+        "cluster.toml: tls.policy = 'own': is a folder: name a file",
+        "--set tokens.revoked=gone: there is no such file here: make it, or mend the path",
+        "tls.folder: own/ca.crt: there is no such file here: make it, or mend the path",
+    ]
+    assert error == "cluster.toml: 6 faults"
+    assert run("check", "--config", "cluster.toml", "--elsewhere") == ("cluster.toml: good\n", "")
+    (tmp_path / "own/ca.crt").write_text("x")
+    (tmp_path / "nope").write_text("secret")
+    (tmp_path / "cluster.toml").write_text(
+        "[pusher]\nlog_password_file = 'nope'\n[tls]\nmode = 'mutual'\nfolder = 'own'\n"
+    )
+    assert run("check", "--config", "cluster.toml") == ("cluster.toml: good\n", "")
+    # As `fasttree up` and services mean a relative path: from their own folder, which may be the file's.
+    assert run("check", "--config", str(tmp_path / "own/../cluster.toml"))[1] == ""
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+def test_a_file_has_to_be_one_that_this_user_may_read(
+    tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("secret")
+    monkeypatch.setattr(os, "access", lambda path, _: bool(Path(path).stat().st_mode & 0o400))  # root may always
+    file.chmod(mode)
+    assert path_fault(READ, "key", [tmp_path]).startswith("may not be read by this user") is (mode == 0)
 
 
 def test_no_fault_hides_another(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from fasttree.command.main import cli
 from fasttree.command.session import CommandError, Session
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 from services.shared.domain.addresses import Host
+from tests.command.printed import check_printed
 from tests.datatrax.least_file import file_of
 
 SAMPLE = Path(__file__).parents[1] / "datatrax/CBLDATATRAX.2016"
@@ -156,6 +157,7 @@ def test_where_nothing_answers_every_line_says_so(tmp_path: Path, monkeypatch: p
     words = ["datatrax", "check", str(folder), "--port", "50201", "--http", "127.0.0.1:3", "--timeout", "1"]
     ran = CliRunner().invoke(cli, [*words, "--json"], obj=Session())
     assert isinstance(ran.exception, CommandError)
+    check_printed([*words, "--json"], ran.stdout)
     content = json.loads(ran.stdout)
     found = {each["what"]: each["said"] for each in content["checks"] if not each["good"]}
     assert str(ran.exception) == f"{len(found)} lines are wrong"
@@ -164,8 +166,8 @@ def test_where_nothing_answers_every_line_says_so(tmp_path: Path, monkeypatch: p
         assert found[what].startswith("does not answer (")
     for what in ("coordinator address", "pusher address"):
         assert found[what].startswith("the endpoints file names no ")
-    assert found["clock of datatrax"] == "can't be asked: http://127.0.0.1:3/livez: Connection refused"
-    assert found["service at http://127.0.0.1:3"] == "http://127.0.0.1:3/readyz: Connection refused"
+    assert found["clock of datatrax"] == "can't be asked: the HTTP port 127.0.0.1:3 does not answer: Connection refused"
+    assert found["service at http://127.0.0.1:3"] == "the HTTP port 127.0.0.1:3 does not answer: Connection refused"
     ran = CliRunner().invoke(cli, words, obj=Session())
     assert "WRONG VIP 127.0.0.1:2: does not answer (" in ran.stdout
     assert "ok    VIP 127.0.0.1:2: is no node" in ran.stdout

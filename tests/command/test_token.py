@@ -43,6 +43,11 @@ async def test_a_key_is_made_once_and_those_before_stay_known(fasttree: FastTree
     assert not any("d" in each for each in listed)
     for path in (key, key.with_name("keys.json"), key.parent):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+    # The endpoints file that is named says which cluster's folder is meant.
+    other = Path("elsewhere")
+    assert (await as_json(fasttree, "issue", "--role", "reporter"))["token"]
+    told = (await fasttree("token", "issue", "--role", "reporter", "--endpoints", str(other / "endpoints.json"))).err
+    assert "whose key?" in told
 
 
 @pytest.mark.parametrize(

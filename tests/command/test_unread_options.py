@@ -17,7 +17,6 @@ from tests.pusher.updates import ids_and_contents, orders
     ("arguments", "told"),
     [
         ("--endpoints e.json logs", "it means nothing to `fasttree logs`: leave out --endpoints"),
-        ("--json logs", "it means nothing to `fasttree logs`: leave out --json"),
         ("--timeout 3 up", "it means nothing to `fasttree up`: leave out --timeout"),
         ("--timeout 3 --endpoints e.json config show", "`fasttree config show`: leave out --endpoints and --timeout"),
         ("--endpoints e.json log backup --folder . x", "`fasttree log backup`: leave out --endpoints"),

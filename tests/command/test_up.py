@@ -230,11 +230,30 @@ async def test_a_part_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path
     fasttree = FastTree(tmp_path, Endpoints())
     port = free_ports("127.0.0.1", 1)[0]
     for wrong in ("nonsense", "foolishness"):
-        ran = await fasttree("up", "--dir", "cluster", "--vip-port", str(port), "--set", f"cluster.{wrong}=1")
+        (tmp_path / f"{wrong}.json").write_text("no key")
+        words = [f"tokens.keys={tmp_path}/{wrong}.json", "tokens.issuer=me", "tokens.audience=us"]
+        given = [word for each in words for word in ("--set", each)]
+        ran = await fasttree("up", "--dir", "cluster", "--vip-port", str(port), *given)
         assert ran.code == 1
         assert "ended while it started" in ran.err
         assert wrong in ran.err
     assert "nonsense" not in ran.err, "that was said at the start before"
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("cluster.nonsense=1", "[cluster] has no field nonsense"),
+        ("pusher.port=70000", "must be a whole number from 0 to 65,535"),
+        ("tls.policy=nowhere.json", "there is no such file here"),
+    ],
+)
+async def test_a_wrong_setting_is_told_before_anything_starts(tmp_path: Path, setting: str, told: str) -> None:
+    ran = await FastTree(tmp_path, Endpoints())("up", "--dir", "cluster", "--set", setting)
+    assert ran.code == 1
+    assert ran.err.startswith("error: --set ")
+    assert told in ran.err
+    assert not (tmp_path / "cluster").exists()
 
 
 async def test_an_old_name_in_the_settings_is_told_with_the_new_one(tmp_path: Path) -> None:
@@ -244,8 +263,10 @@ async def test_an_old_name_in_the_settings_is_told_with_the_new_one(tmp_path: Pa
     port = free_ports("127.0.0.1", 1)[0]
     ran = await FastTree(tmp_path, Endpoints())("up", "--dir", "cluster", "--vip-port", str(port))
     assert ran.code == 1
-    assert "pusher ended while it started" in ran.err
-    assert f"{settings}: pusher.grace_s = 3: pusher.grace_s is now pusher.drain_grace_s: set that instead" in ran.err
+    assert (
+        f"error: {settings}: pusher.grace_s = 3: pusher.grace_s is now pusher.drain_grace_s: set that instead"
+        in ran.err
+    )
 
 
 async def test_a_node_comes_and_goes_while_reports_go_on(tmp_path: Path) -> None:

@@ -236,5 +236,5 @@ async def test_without_the_file_its_page_says_so(pusher: FakePusher) -> None:
         assert "no CBLDATATRAX was named at its start" in (await typed("datatrax", "status", "--http", service.http))[0]
         assert await typed("datatrax", "status", "--http", service.http, "--json") == ("{}\n", "")
     _, error = await typed("datatrax", "status", "--http", service.http)
-    assert error == f"http://{service.http}/status: Connection refused"
+    assert error == f"the HTTP port {service.http} does not answer: Connection refused"
     assert "is no host:port" in (await typed("datatrax", "status", "--http", "here"))[1]

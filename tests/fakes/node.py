@@ -113,6 +113,8 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         #: What the first node to take an import says beside them.
         self.carried_holds: list[types_pb2.CarriedHold] = []
         self.carried_removals: list[types_pb2.CarriedRemoval] = []
+        #: What became of updates, by position, as it says; of others it says nothing.
+        self.fates: dict[int, treenode_pb2.UpdateFate.ValueType] = {}
         # What it was told.
         #: Of members and their volume.
         self.update_ids: list[str] = []
@@ -304,6 +306,11 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
             refused_reason=self.refused[1],
             old_tree=as_of,
         )
+
+    async def GetUpdateFate(self, request: Any, context: Any) -> treenode_pb2.GetUpdateFateResponse:
+        if request.position not in self.fates:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "nobody said what became of it")
+        return treenode_pb2.GetUpdateFateResponse(fate=self.fates[request.position])
 
     async def GetDigest(self, request: treenode_pb2.GetDigestRequest, context: Any) -> treenode_pb2.GetDigestResponse:
         while request.position > self.position:

@@ -51,6 +51,7 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         self.held_positions = [3]
         #: Why the one update that is asked for was rejected; empty: none was.
         self.rejected_reason = ""
+        self.rejected_position = 0
         #: Breaks StreamDownline after the first message.
         self.break_stream = False
         #: Sends no second message; how many streams were ended by their clients.
@@ -194,7 +195,11 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
 
     async def ListRejectedUpdates(self, request: Any, context: Any) -> report_pb2.ListRejectedUpdatesResponse:
         await self._fail(request, context)
-        found = [types_pb2.UpdateOutcome(update_id=request.update_id_prefix, reason=self.rejected_reason)]
+        found = [
+            types_pb2.UpdateOutcome(
+                position=self.rejected_position, update_id=request.update_id_prefix, reason=self.rejected_reason
+            )
+        ]
         if not self.rejected_reason:
             return report_pb2.ListRejectedUpdatesResponse(as_of=self.as_of)
         return report_pb2.ListRejectedUpdatesResponse(as_of=self.as_of, updates=found, total_count=1)

@@ -1,14 +1,17 @@
-"""Every page of the three HTTP ports and every metric, beside the lists in `ops_pages/`: what monitors go by.
+"""Every page of the three HTTP ports and every metric, beside the lists in `ops_pages/`: what monitors go by; and
+docs/metrics.md, which has every figure that the three declare.
 
-`REWRITE=1` writes the lists anew from what the services show; read the difference then.
+`REWRITE=1` writes both anew from what the services show and declare; read the difference then.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -20,6 +23,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
+from services.shared.serving.metrics import Declared
 from tests.docs.test_alert_rules import promtool
 from tests.fakes.heartbeats import Heartbeats
 from tests.fakes.node import FakeNode
@@ -30,34 +34,42 @@ from tests.treenode.running_node import running_node
 from tests.updates import enrolled
 from tests.waiting import until
 
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 LISTS = Path(__file__).parent / "ops_pages"
 PATHS = ("/livez", "/readyz", "/primary", "/debug/mtree.log?lines=0", "/debug/hpushup.log?lines=x", "/debug/x", "/")
 
 
+class Shown(NamedTuple):
+    """One service: its HTTP port, and what it declares."""
+
+    http: str
+    declared: Sequence[Declared]
+
+
 @asynccontextmanager
-async def coordinator(folder: Path) -> AsyncIterator[str]:
+async def coordinator(folder: Path) -> AsyncIterator[Shown]:
     settings = CoordinatorSettings(listen_host="127.0.0.1", port=0, http_port=0)
     running = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
     try:
         async with open_channel(f"127.0.0.1:{running.server.port}") as channel:
             await Heartbeats(channel, "n1", cluster="dot-test").talk()
-            yield f"127.0.0.1:{running.http.port}"
+            yield Shown(f"127.0.0.1:{running.http.port}", running.metrics.declared)
     finally:
         await running.stop()
 
 
 @asynccontextmanager
-async def pusher(folder: Path) -> AsyncIterator[str]:
+async def pusher(folder: Path) -> AsyncIterator[Shown]:
     node = FakeNode()
     await node.start()
     async with running_pusher(folder, [node]) as running:
         await until(lambda: any(told.connected for told in running.fan_out.progress()), "the stream to the node")
-        yield f"127.0.0.1:{running.http.port}"
+        yield Shown(f"127.0.0.1:{running.http.port}", running.metrics.declared)
     await node.stop()
 
 
 @asynccontextmanager
-async def treenode(folder: Path) -> AsyncIterator[str]:
+async def treenode(folder: Path) -> AsyncIterator[Shown]:
     async with (
         fake_pusher() as feeder,
         running_node(folder) as running,
@@ -66,15 +78,15 @@ async def treenode(folder: Path) -> AsyncIterator[str]:
         feeder.updates = [enrolled("A")]
         await stream.hello()
         await stream.send([1])
-        yield running.address.http
+        yield Shown(running.address.http, running.metrics.declared)
 
 
-Service = Callable[[Path], AbstractAsyncContextManager[str]]
+Service = Callable[[Path], AbstractAsyncContextManager[Shown]]
 
 
 @pytest.mark.parametrize(("name", "service"), [(f.__name__, f) for f in (coordinator, pusher, treenode)])
 async def test_pages_and_metrics_are_those_of_the_list(name: str, service: Service, tmp_path: Path) -> None:
-    async with service(tmp_path) as address, aiohttp.ClientSession(f"http://{address}") as session:
+    async with service(tmp_path) as shown, aiohttp.ClientSession(f"http://{shown.http}") as session:
         lines = [await page(session, path) for path in PATHS]
         async with session.get("/metrics") as response:
             assert response.content_type == "text/plain"
@@ -86,11 +98,37 @@ async def test_pages_and_metrics_are_those_of_the_list(name: str, service: Servi
             named = {family.name for family in parse_open_metrics(await response.text())}
         plain = {family.name.removesuffix("_info") for family in text_string_to_metric_families(text)}
         assert named == plain - created(text)
+        declared = {each.name: each for each in shown.declared}
+        assert len(declared) == len(shown.declared)
+        shown_names = {
+            family.name + "_total" * (family.type == "counter") for family in text_string_to_metric_families(text)
+        }
+        assert {each for each in shown_names - declared.keys() if not each.endswith("_created")} <= {"target_info"}
+    check_page(name, shown.declared)
     text = "\n".join([*lines, ""])
     expected = LISTS / f"{name}.txt"
     if os.environ.get("REWRITE"):
         expected.write_text(text)
     assert text == expected.read_text()
+
+
+def check_page(name: str, declared: Sequence[Declared]) -> None:
+    """The service's section of docs/metrics.md has all that it declares."""
+    title = f"\n## {name.capitalize()}\n"
+    rows = []
+    for each in sorted(declared):
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        rows.append(f"| `{each.name}` | {each.kind} | {labels} | {each.description.rstrip('.')} |")
+    section = "\n".join(["", "| figure | kind | labels | what |", "|---|---|---|---|", *rows, ""])
+    text = PAGE.read_text()
+    named = set(re.findall(rf"fasttree_{name.removeprefix('tree')}_\w+", text.partition("\n## ")[0]))
+    assert named <= {each.name for each in declared}
+    head, _, rest = text.partition(title)
+    found, more, after = rest.partition("\n## ")
+    if os.environ.get("REWRITE"):
+        PAGE.write_text(f"{head}{title}{section}{more}{after}")
+        return
+    assert found == section, "docs/metrics.md is stale: REWRITE=1 writes it anew"
 
 
 async def page(session: aiohttp.ClientSession, path: str) -> str:

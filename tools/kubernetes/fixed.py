@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.shared.config.bounds import Folder, OptionalPath, Port
+from services.shared.config.bounds import Folder, OptionalFile, OptionalFolder, OptionalPath, Port
 from services.shared.config.sections import Field
 from services.shared.domain.addresses import EVERY_ADDRESS
 from tools.kubernetes.forms import Schema
@@ -67,7 +67,7 @@ def schema_of(section: str, name: str, field: Field, base: Mapping[str, Mapping[
     if (section, name) == ("console", "state_folder"):
         # Its volume has nothing else.
         return {"type": "string", "pattern": f"^({VOLUME}|{_BELOW})?$"}
-    if field.kind == OptionalPath:
+    if field.kind in (OptionalFile, OptionalFolder, OptionalPath):
         return {"type": "string", "pattern": f"^({_BELOW})?$"}
     return None
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.calls.tokens import TokenFile
@@ -31,6 +31,22 @@ class NodeEndpoint:
     instant: str = ""
     http: str = ""
     pid: int = 0
+
+
+class EndpointsJson(TypedDict):
+    """An endpoints file."""
+
+    vip: str
+    pusher: str
+    coordinator: str
+    messages: str
+    console: str
+    nodes: list[NodeEndpoint]
+    http: dict[str, str]
+    pids: dict[str, int]
+    tls: NotRequired[TlsFiles]
+    token_file: NotRequired[str]
+    token_in_clear: NotRequired[bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +127,7 @@ class Endpoints:
             raise
 
     def content(self) -> dict[str, Any]:
-        """As the file has it."""
+        """As the file has it, which is as `EndpointsJson` has it."""
         content = asdict(self)
         if self.tls is None:
             del content["tls"]

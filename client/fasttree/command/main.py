@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 import click
@@ -70,6 +71,14 @@ class Commands(click.Group):
             )
         return name, command, rest
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By what they are for: one list of all would be of no help."""
+        width = max(len(name) for name in self.commands)
+        for group, commands in GROUPS.items():
+            with formatter.section(group):
+                limit = formatter.width - width - 6
+                formatter.write_dl([(str(each.name), each.get_short_help_str(limit)) for each in commands])
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -84,57 +93,27 @@ def cli(session: Session) -> None:
     """A direct-selling genealogy in memory on two or more servers.
 
     Where the cluster is: --endpoints FILE, or FASTTREE_ENDPOINTS, or .fasttree/ or .demo/ here; or --context NAME, by
-    kubectl. Exit code: 0 done,
-    1 not done, 2 wrong use.
+    kubectl. Exit code: 0 done, 1 not done, 2 wrong use.
     """
 
 
-COMMANDS = (
-    up,
-    status,
-    top,
-    doctor,
-    bundle,
-    trace,
-    turns.switchover,
-    turns.pause,
-    turns.resume,
-    cluster.follow,
-    nodes.node,
-    machine,
-    imports.import_group,
-    push.push,
-    periods.period,
-    periods.volume_type,
-    columns.column,
-    erasing.erase,
-    rules.rules,
-    reports.member,
-    reports.upline,
-    reports.frontline,
-    reports.summary,
-    reports.downline,
-    reports.largest,
-    reports.holding_tank,
-    reports.search,
-    reports.describe,
-    outcomes.held,
-    outcomes.rejected,
-    log.log,
-    verify,
-    drill,
-    config,
-    certs,
-    policy,
-    audit,
-    keys,
-    token,
-    datatrax,
-    message,
-    logs,
-    completion,
-)
-for command in COMMANDS:
+#: As `fasttree --help` and docs/commands.md have them.
+GROUPS: Mapping[str, tuple[click.Command, ...]] = {
+    "Look": (status, top, doctor, cluster.follow, trace, verify, logs, bundle),
+    "Cluster": (up, turns.switchover, turns.pause, turns.resume, drill, nodes.node, machine, config),
+    "Data": (
+        imports.import_group, push.push, outcomes.held, outcomes.rejected, periods.period, periods.volume_type,
+        columns.column, erasing.erase, rules.rules, log.log,
+    ),
+    "Reports": (
+        reports.member, reports.upline, reports.frontline, reports.downline, reports.summary, reports.largest,
+        reports.holding_tank, reports.search, reports.describe,
+    ),
+    "Security": (certs, policy, token, audit, keys),
+    "DataTrax and messages": (datatrax, message),
+    "Shell": (completion,),
+}  # fmt: skip
+for command in (each for group in GROUPS.values() for each in group):
     cli.add_command(command)
 
 

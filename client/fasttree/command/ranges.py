@@ -23,8 +23,20 @@ _WHOLE = re.compile(r"-?[0-9]{1,40}")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
 
 
+def _told(least: float | None, most: float | None) -> str:
+    """Such as "0.1 to 60", in place of click's formula."""
+    return f"{_short(least or 0)} to {_short(most or 0)}"
+
+
+def _short(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.4f}".rstrip("0").rstrip(".")
+
+
 class WholeRange(click.IntRange):
     """Whole numbers of a range."""
+
+    def _describe_range(self) -> str:
+        return _told(self.min, self.max)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As a number of that range."""
@@ -35,6 +47,9 @@ class WholeRange(click.IntRange):
 
 class NumberRange(click.FloatRange):
     """Numbers of a range; neither nan nor inf."""
+
+    def _describe_range(self) -> str:
+        return _told(self.min, self.max)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As a number of that range."""

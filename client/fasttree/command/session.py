@@ -78,6 +78,11 @@ class Session:
             _check_variables()
         return Path(named) if named else self._default_place()
 
+    def homes(self) -> list[Path]:
+        """Where the folder of a cluster of `fasttree up` may be: around the endpoints file, or here."""
+        named = self.endpoints_path or os.environ.get(_VARIABLE)
+        return [Path(named).parent] if named else [place.parent for place in DEFAULT_PLACES]
+
     def client(self, *, timeout_s: float | None = None) -> Client:
         """A client of that cluster, whose calls and streams all mean the same by a time-out."""
         patient_s = timeout_s or self.timeout_s
@@ -165,6 +170,12 @@ def json_option(command: Command) -> Command:
     return click.pass_obj(_json_option(command))  # type: ignore[return-value]
 
 
+def home_options(command: Command) -> Command:
+    """Adds --json, and --endpoints for what looks into the folder of a cluster and asks none; the command gets the
+    Session first."""
+    return click.pass_obj(_endpoints_option(_json_option(command)))  # type: ignore[return-value]
+
+
 def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     """What an option was given, as a field of the session."""
 
@@ -179,16 +190,19 @@ def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return given
 
 
+_endpoints_option = click.option(
+    "--endpoints",
+    type=click.Path(path_type=Path),
+    expose_value=False,
+    callback=_kept("endpoints_path"),
+    help="The cluster's endpoints.json; FASTTREE_ENDPOINTS where not given.",
+)
+
+
 def common_options(command: Command) -> Command:
     """Adds the options that say where the cluster is, --json and --timeout; the command gets the Session first."""
     options = [
-        click.option(
-            "--endpoints",
-            type=click.Path(path_type=Path),
-            expose_value=False,
-            callback=_kept("endpoints_path"),
-            help="The cluster's endpoints.json; FASTTREE_ENDPOINTS where not given.",
-        ),
+        _endpoints_option,
         click.option(
             "--context",
             metavar="NAME",

@@ -179,6 +179,7 @@ class NodeStatus(_message.Message):
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
     STORED_SNAPSHOT_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_EXPIRES_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -230,6 +231,10 @@ class NodeStatus(_message.Message):
     def stored_snapshot(self) -> Global___StoredSnapshot:
         """Where its snapshots outlive its machine, and the newest one there; unset where no such place is set."""
 
+    @_builtins.property
+    def certificate_expires(self) -> _timestamp_pb2.Timestamp:
+        """When its certificate is good no more; not there where it has none."""
+
     def __init__(
         self,
         *,
@@ -252,10 +257,11 @@ class NodeStatus(_message.Message):
         rule_version: _builtins.int = ...,
         audit_problem: _builtins.str = ...,
         stored_snapshot: Global___StoredSnapshot | None = ...,
+        certificate_expires: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stored_snapshot", b"stored_snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expires", b"certificate_expires", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "state", b"state", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "state", b"state", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -489,6 +495,7 @@ class Cluster(_message.Message):
     PUSHERS_FIELD_NUMBER: _builtins.int
     AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_EXPIRES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     epoch: _builtins.int
@@ -531,6 +538,10 @@ class Cluster(_message.Message):
     def pushers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterPusher]:
         """Every pusher that takes turns, by name."""
 
+    @_builtins.property
+    def certificate_expires(self) -> _timestamp_pb2.Timestamp:
+        """When this coordinator's certificate is good no more; not there where it has none."""
+
     def __init__(
         self,
         *,
@@ -550,10 +561,11 @@ class Cluster(_message.Message):
         pushers: _abc.Iterable[Global___ClusterPusher] | None = ...,
         audit_problem: _builtins.str = ...,
         software_version: _builtins.str = ...,
+        certificate_expires: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["observed_at", b"observed_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expires", b"certificate_expires", "observed_at", b"observed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "software_version", b"software_version", "standby", b"standby"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "software_version", b"software_version", "standby", b"standby"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

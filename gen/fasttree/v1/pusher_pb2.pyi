@@ -739,6 +739,7 @@ class GetPusherResponse(_message.Message):
     IMPORTS_KEPT_FIELD_NUMBER: _builtins.int
     AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_EXPIRES_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -797,6 +798,10 @@ class GetPusherResponse(_message.Message):
     def imports_kept(self) -> Global___ImportsKept:
         """Where the files of imports are kept."""
 
+    @_builtins.property
+    def certificate_expires(self) -> _timestamp_pb2.Timestamp:
+        """When the pusher's certificate is good no more; not there where it has none."""
+
     def __init__(
         self,
         *,
@@ -818,10 +823,11 @@ class GetPusherResponse(_message.Message):
         imports_kept: Global___ImportsKept | None = ...,
         audit_problem: _builtins.str = ...,
         software_version: _builtins.str = ...,
+        certificate_expires: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["imports_kept", b"imports_kept", "log_durability", b"log_durability", "log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expires", b"certificate_expires", "imports_kept", b"imports_kept", "log_durability", b"log_durability", "log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

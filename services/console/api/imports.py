@@ -56,7 +56,7 @@ class ImportPages:
 
 def detailed_json(status: pusher_pb2.ImportStatus) -> dict[str, Any]:
     """As `fasttree import list --json` has it, with what only a page has room for."""
-    content = import_json(status)
+    content: dict[str, Any] = {**import_json(status)}
     for node, shown in zip(status.nodes, content["nodes"], strict=True):
         progress = node.progress
         shown["reconciliation"] = (

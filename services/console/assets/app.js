@@ -3,7 +3,7 @@
 import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
 import { get, has, signIn, takeCredentials } from "./lib/api.js";
 import { begin, useLive } from "./lib/store.js";
-import { age, time } from "./lib/format.js";
+import { age, plural, time } from "./lib/format.js";
 import { Icon } from "./parts/icons.js";
 import { ROOMS, roomOf } from "./views/rooms.js";
 
@@ -82,7 +82,9 @@ function Frame({ session, onSignOut }) {
   const room = roomOf(route[0], session);
   const { state } = useLive();
   const [dark, setDark] = useState(theme() === "dark");
-  const problems = state?.problems.length ?? 0;
+  const found = state?.problems ?? [];
+  const faults = found.filter((problem) => problem.fault).length;
+  const told = faults > 0 ? plural(faults, "problem") : `${plural(found.length, "thing")} worth a look`;
   useEffect(() => {
     document.title = `${room.title} · ${state?.status.cluster || "FastTree"}`;
   }, [room, state?.status.cluster]);
@@ -101,7 +103,7 @@ function Frame({ session, onSignOut }) {
           ${ROOMS.filter((one) => one.shown(session)).map(
             (one) => html`<a href=${`#/${one.name}`} aria-current=${one === room ? "page" : undefined}>
               <${Icon} name=${one.icon} /><span>${one.title}</span>
-              ${one.name === "" && problems > 0 && html`<span class="count" aria-label="${problems} problems">${problems}</span>`}
+              ${one.name === "" && found.length > 0 && html`<span class="count ${faults > 0 ? "" : "look"}" aria-label=${told}>${faults || found.length}</span>`}
             </a>`,
           )}
         </nav>

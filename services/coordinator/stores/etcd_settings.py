@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from services.shared.config.bounds import Address, EtcdKey, OptionalPath
+from services.shared.config.bounds import Address, EtcdKey, OptionalFile
 from services.shared.config.sections import Problem, Settings
 
 
@@ -19,14 +19,14 @@ class EtcdSettings(Settings, frozen=True, kw_only=True):
     #: The key that holds the record and who is active; empty: `/fasttree/`, the cluster's name, `/coordinator`.
     etcd_key: EtcdKey = ""
     #: Certificates (PEM) of who signed the members' own: calls are encrypted; empty: they are not.
-    etcd_ca_file: OptionalPath = ""
+    etcd_ca_file: OptionalFile = ""
     #: This client's own certificate (PEM), where etcd asks for one.
-    etcd_cert_file: OptionalPath = ""
+    etcd_cert_file: OptionalFile = ""
     #: Its key (PEM).
-    etcd_key_file: OptionalPath = ""
+    etcd_key_file: OptionalFile = ""
     #: File with one line `user:password`, where etcd's authentication is on; empty: it is not. It is read again
     #: whenever a connection is made.
-    etcd_user_file: OptionalPath = ""
+    etcd_user_file: OptionalFile = ""
 
     def problems(self) -> Iterator[Problem]:
         """A certificate without its key, and both without anything to check the other side by."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.shared.config.bounds import OptionalPath
+from services.shared.config.bounds import OptionalFile
 from services.shared.config.sections import Settings
 from services.shared.postgresql.names import PostgresqlUrl, SchemaName
 
@@ -20,4 +20,4 @@ class PostgresqlSettings(Settings, frozen=True, kw_only=True):
     postgresql_schema: SchemaName = COORDINATORS_SCHEMA
     #: File whose first line is the password; empty: PGPASSWORD, PGPASSFILE or a certificate, as for every client of
     #: PostgreSQL. A password in `postgresql_url` is refused: settings are shown and logged.
-    postgresql_password_file: OptionalPath = ""
+    postgresql_password_file: OptionalFile = ""

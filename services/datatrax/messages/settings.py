@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import Address, Bytes, OptionalPath, Port, Seconds
+from services.shared.config.bounds import Address, Bytes, OptionalFile, OptionalFolder, Port, Seconds
 from services.shared.config.sections import Problem, Settings
 
 
@@ -17,11 +17,11 @@ class MessageSettings(Settings, frozen=True, kw_only=True):
     #: Port of messages (gRPC); 0 takes a free one.
     message_port: Port = 50221
     #: Folder of what is known of messages and their letters; empty: there are none, and the port is not opened.
-    message_folder: OptionalPath = ""
+    message_folder: OptionalFolder = ""
     #: TOML file of the channels that messages go out on, each with its sender and its price.
-    message_channels_file: OptionalPath = ""
+    message_channels_file: OptionalFile = ""
     #: File of members who want no messages, one a line, with a channel behind a tab or without; empty: none.
-    message_opt_outs_file: OptionalPath = ""
+    message_opt_outs_file: OptionalFile = ""
     #: How often that file is looked at, in seconds.
     message_opt_outs_poll_s: Seconds = 2.0
     #: host:port of the VIP, which is asked who is in an audience.

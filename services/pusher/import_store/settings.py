@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.shared.config.bounds import Flag, OptionalPath, Seconds
+from services.shared.config.bounds import Flag, OptionalFile, OptionalFolder, Seconds
 from services.shared.config.sections import Problem, Settings
 from services.shared.objects.places import (
     Endpoint,
@@ -25,7 +25,7 @@ class ImportStoreSettings(Settings, frozen=True, kw_only=True):
     import_store: StoreKind = "folder"
     #: A folder that every pusher of the cluster sees, such as a mount of NFS. It has to be there: one inside of a mount
     #: is not, while the mount is away. Empty: `state_folder`, which is on one machine.
-    import_folder: OptionalPath = ""
+    import_folder: OptionalFolder = ""
     #: The bucket, which has to be there, and what the names of objects begin with: s3://BUCKET/PREFIX.
     import_url: StoreUrl = ""
     #: Where an S3-compatible store that is not Amazon's is reached: https://HOST:PORT. Empty: Amazon's, or
@@ -37,9 +37,9 @@ class ImportStoreSettings(Settings, frozen=True, kw_only=True):
     import_region: Region = ""
     #: File with the keys, as Amazon's tools have it: `aws_access_key_id` and `aws_secret_access_key` under `[default]`.
     #: It is read again every five minutes. Empty: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the machine has.
-    import_credentials_file: OptionalPath = ""
+    import_credentials_file: OptionalFile = ""
     #: File of the authorities that vouch for the endpoint, as PEM; empty: those of the system.
-    import_ca_file: OptionalPath = ""
+    import_ca_file: OptionalFile = ""
     #: Size of the objects that a file is kept in, in mebibytes. So much times `import_parallel` is the memory that an
     #: upload takes.
     import_part_mib: PartMebibytes = 16

@@ -60,8 +60,25 @@ OptionalAddresses = Annotated[
         description="host:port, or up to 16 of them with commas between; or empty",
     ),
 ]
-Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path")]
+#: What has to be at a path (`paths.py`), as `Meta.extra` says it: a file to be read, or a folder if anything is there.
+READ = "read"
+FOLDER = "folder"
+_KEY = "path"
+
+Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path", extra={_KEY: FOLDER})]
 OptionalPath = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty")]
+OptionalFolder = Annotated[
+    str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty", extra={_KEY: FOLDER})
+]
+OptionalFile = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty", extra={_KEY: READ})]
+OptionalFileOrUrl = Annotated[
+    str,
+    Meta(
+        pattern=rf"\A(?:{_PATH})?\Z",
+        description="a path, or an address with https://; or empty",
+        extra={_KEY: READ},
+    ),
+]
 _KUBERNETES_NAME = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 KubernetesName = Annotated[
     str,
@@ -104,6 +121,12 @@ def items_of(kind: Any) -> Any:
     """The type of a list's items; None where the type is no list."""
     base, _ = _parted(kind)
     return get_args(base)[0] if get_origin(base) in (list, tuple) else None
+
+
+def path_of(kind: Any) -> str:
+    """READ or FOLDER, where a setting of that type names one; else empty."""
+    meta = _parted(kind)[1]
+    return str(meta.extra.get(_KEY, "")) if meta is not None and meta.extra else ""
 
 
 def allowed(kind: Any) -> str:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from services.shared.config.bounds import base_of, items_of, must_be
+from services.shared.config.bounds import base_of, items_of, must_be, path_of
 from services.shared.config.passwords import without_passwords
+from services.shared.config.paths import path_fault
 from services.shared.config.renamed import RENAMED, RETIRED, RETIRED_SECTIONS
 from services.shared.config.sections import SECTIONS, AnySettings, Field, Settings, fields_of, parts_of, value_of
 from services.shared.config.text_file import read_text_file
@@ -72,13 +73,15 @@ def load_settings(cls: type[AnySettings], section: str, file: Path | None, overr
 
 
 def settings_faults(
-    sections: Mapping[str, type[Settings]], file: Path | None, overrides: Mapping[str, str]
+    sections: Mapping[str, type[Settings]], file: Path | None, overrides: Mapping[str, str], *, with_paths: bool = True
 ) -> list[str]:
-    """Everything that `load_settings` would refuse, and names in the environment that nobody reads: a line each.
+    """Everything that `load_settings` would refuse, names in the environment that nobody reads, and paths at which
+    nothing is that could be used: a line each.
 
     Args:
         sections: The class of each section that is looked at.
         file, overrides: As for `load_settings`.
+        with_paths: Whether this is the machine that they are for.
     """
     try:
         content = _parsed(file)
@@ -86,8 +89,21 @@ def settings_faults(
         return [str(error), *unknown_variables(os.environ)]
     faults = _section_faults(file, content)
     for section, cls in sections.items():
-        faults += _loaded(cls, section, _given(section, file, _sections(content), overrides), file)[1]
+        given = dict(_given(section, file, _sections(content), overrides))
+        wrong = _loaded(cls, section, iter(given.items()), file)[1]
+        faults += wrong or (_path_faults(cls, given, file) if with_paths else [])
     return [*faults, *unknown_variables(os.environ)]
+
+
+def _path_faults(cls: type[Settings], given: Mapping[str, Given], file: Path | None) -> list[str]:
+    """Of the paths that somebody gave, those that no service could use here."""
+    known, bases = fields_of(cls), [Path(), *([file.parent] if file is not None else [])]
+    faults = []
+    for name, value in given.items():
+        kind = path_of(known[name].kind)
+        if kind and (fault := path_fault(kind, str(value.value), bases)):
+            faults.append(f"{value.said}: {fault}")
+    return faults
 
 
 def sound_settings(

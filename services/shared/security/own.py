@@ -7,6 +7,8 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from services.shared.security.settings import CLEARTEXT, MUTUAL, TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
 
@@ -84,6 +86,15 @@ def own_policy() -> Policy | None:
 def own_tls() -> Tls | None:
     """None: without TLS."""
     return _Process.tls
+
+
+def certificate_expires() -> Timestamp | None:
+    """When this process's certificate is good no more; None: it has none."""
+    if _Process.tls is None:
+        return None
+    found = Timestamp()
+    found.FromDatetime(_Process.tls.identity.expires)
+    return found
 
 
 _MEND = (

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from services.shared.config.bounds import OptionalHost, OptionalPath, Seconds
+from services.shared.config.bounds import OptionalFile, OptionalFolder, OptionalHost, Seconds
 from services.shared.config.sections import Problem, Settings
 
 MUTUAL: Final = "mutual"
@@ -35,13 +35,13 @@ class TlsSettings(Settings, frozen=True, kw_only=True):
         Meta(pattern=rf"\A(?:off|{MUTUAL}|{CLEARTEXT})\Z", description=f"off, {MUTUAL} or {CLEARTEXT}"),
     ] = "off"
     #: A folder with tls.crt, tls.key and ca.crt, as cert-manager writes them and `fasttree certs issue` does.
-    folder: OptionalPath = ""
+    folder: OptionalFolder = ""
     #: In place of the folder's tls.crt: the certificate, with those between it and the authority behind it, as PEM.
-    certificate: OptionalPath = ""
+    certificate: OptionalFile = ""
     #: In place of the folder's tls.key: its private key, as PEM, without a password.
-    key: OptionalPath = ""
+    key: OptionalFile = ""
     #: In place of the folder's ca.crt: the authorities whose certificates others may show, as PEM.
-    ca: OptionalPath = ""
+    ca: OptionalFile = ""
     #: The name that the certificate of whoever is dialled must have, where that is not the host that was dialled: for
     #: clusters whose parts know each other by addresses. Empty: the host.
     server_name: OptionalHost = ""
@@ -49,10 +49,10 @@ class TlsSettings(Settings, frozen=True, kw_only=True):
     minimum_version: Annotated[str, Meta(pattern=r"\A1\.[23]\Z", description="1.2 or 1.3")] = "1.3"
     #: A file that says who may call what, in the form of gRFC A43; followed as the others are. Empty: the roles that
     #: are shipped, as `fasttree policy show` has them.
-    policy: OptionalPath = ""
+    policy: OptionalFile = ""
     #: A file with lists of revoked certificates (CRL, as PEM), each signed by an authority in ca.crt; `fasttree certs
     #: revoke` makes one. Followed as the others are: whoever shows one of these is refused. Empty: none is revoked.
-    revoked_file: OptionalPath = ""
+    revoked_file: OptionalFile = ""
     #: How often the files are looked at, in seconds.
     reload_s: Seconds = 1.0
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -50,6 +51,17 @@ _ReadHistograms = Callable[[], Iterable[tuple[Sequence[str], Histogram]]]
 _BY_CONVENTION, _FOR_PROMETHEUS = "rpc.server.call.duration", "rpc_server_call_duration_seconds"
 
 
+class Declared(NamedTuple):
+    """A figure as Prometheus has it."""
+
+    name: str
+    #: "gauge", "counter" or "histogram".
+    kind: str
+    #: Beside those that every figure of the process has.
+    labels: tuple[str, ...]
+    description: str
+
+
 class Metrics:
     """A meter of its own, so that several services can run in one process. Nothing here is on a hot path: a figure is
     read when a monitor asks for it.
@@ -71,6 +83,8 @@ class Metrics:
         origin: Mapping[str, str] | None = None,
     ) -> None:
         self._prefix = prefix
+        #: What it shows, or would in another process: some figures are of settings that not everybody has.
+        self.declared: list[Declared] = []
         self._loop_watch: LoopWatch | None = None
         self._labels = dict(labels or {})
         self._registry = CollectorRegistry()
@@ -96,27 +110,39 @@ class Metrics:
 
     def gauge(self, name: str, description: str, read: ReadOne) -> None:
         """A figure that goes up and down."""
+        self._declare(name, "gauge", description)
         self._meter.create_observable_gauge(self._prefix + name, [self._observe(read)], description=description)
 
     def counter(self, name: str, description: str, read: ReadOne) -> None:
         """A figure that only grows; "_total" is put to its name."""
+        self._declare(name, "counter", description)
         self._meter.create_observable_counter(self._prefix + name, [self._observe(read)], description=description)
 
     def gauge_by(self, label: str, name: str, description: str, read: ReadEach) -> None:
         """A gauge for each value of a label."""
+        self._declare(name, "gauge", description, label)
         callback = self._observe_each(label, read)
         self._meter.create_observable_gauge(self._prefix + name, [callback], description=description)
 
     def counter_by(self, label: str, name: str, description: str, read: ReadEach) -> None:
         """A counter for each value of a label."""
+        self._declare(name, "counter", description, label)
         callback = self._observe_each(label, read)
         self._meter.create_observable_counter(self._prefix + name, [callback], description=description)
+
+    def _declare(self, name: str, kind: str, description: str, *labels: str) -> None:
+        total = "_total" if kind == "counter" else ""
+        self.declared.append(Declared(f"{self._prefix}{name}{total}", kind, labels, description))
 
     def histogram(self, name: str, description: str, histogram: Histogram) -> None:
         """How often something was how large, as somebody else notes it."""
         self._add_histograms(self._prefix + name, description, (), lambda: [((), histogram)])
 
     def _add_histograms(self, name: str, description: str, labels: Sequence[str], read: _ReadHistograms) -> None:
+        shown = _FOR_PROMETHEUS if name == _BY_CONVENTION else name
+        self.declared.append(
+            Declared(shown, "histogram", tuple(each.replace(".", "_") for each in labels), description)
+        )
         found = _Histograms(name, description, self._labels, labels, read)
         self._histograms.append(found)
         self._registry.register(found)
@@ -136,6 +162,7 @@ class Metrics:
         standing = "Connections that stand, by the port that they came to."
         self.gauge_by("port", "connections_open", standing, lambda: {port.port: port.open for port in counted})
         ended = "Connections that ended or were not taken, by their port and the reason."
+        self._declare("connections_ended", "counter", ended, "port", "reason")
         self._meter.create_observable_counter(
             self._prefix + "connections_ended",
             [
@@ -151,6 +178,8 @@ class Metrics:
         """Whose limits are reached, by role and never by name, and how many callers are remembered."""
         what = "Callers that are remembered for their limits, of the port that has most."
         self.gauge("callers_remembered", what, lambda: max((port.remembered for port in ports), default=0))
+        refused = "Calls that were refused for what their caller may have, by his role and the limit."
+        self._declare("caller_refused", "counter", refused, "role", "limit")
         self._meter.create_observable_counter(
             self._prefix + "caller_refused",
             [
@@ -161,7 +190,7 @@ class Metrics:
                     ).items()
                 ]
             ],
-            description="Calls that were refused for what their caller may have, by his role and the limit.",
+            description=refused,
         )
 
     def process(self, folder: Path) -> None:
@@ -180,11 +209,12 @@ class Metrics:
         watch = self._loop_watch
         what = "How long the event loop kept a timer waiting at most in the last minute."
         self.gauge("event_loop_delay_seconds", what, lambda: watch.longest.value)
-        if (tracer := own_tracer()) is not None:
-            self.counter_by("result", "spans", "Spans of traces, by what became of them.", tracer.counted)
-        if (newest := own_figures()) is not None:
-            what = "Readings of all figures for the collector, by what became of them."
-            self.counter_by("result", "metric_readings", what, newest.counted)
+        what = "Spans of traces, by what became of them; where there are traces."
+        self.counter_by("result", "spans", what, lambda: {} if (tracer := own_tracer()) is None else tracer.counted())
+        what = "Readings of all figures for the collector, by what became of them; where there is one."
+        self.counter_by(
+            "result", "metric_readings", what, lambda: {} if (newest := own_figures()) is None else newest.counted()
+        )
         self.gauge(
             "audit_not_written",
             "1 while the audit log can't be written, so that operators' calls are refused: an alarm.",
@@ -198,12 +228,13 @@ class Metrics:
             "Calls, pages and connections that were refused for who asked.",
             lambda: 0 if (log := own_audit()) is None else log.refusals,
         )
-        if (tls := own_tls()) is not None:
-            self.gauge(
-                "certificate_expires_in_seconds",
-                "How long this process's certificate is good yet: an alarm below a day.",
-                lambda: tls.expires_in_s,
-            )
+        what = "How long this process's certificate is good yet: an alarm below a day; where it has one."
+        self._declare("certificate_expires_in_seconds", "gauge", what)
+        self._meter.create_observable_gauge(
+            self._prefix + "certificate_expires_in_seconds",
+            [lambda _: [] if (tls := own_tls()) is None else [Observation(tls.expires_in_s, self._labels)]],
+            description=what,
+        )
 
     def text(self, *, examples: bool = False) -> bytes:
         """All figures now. `examples`: in the format of OpenMetrics, with traces of some of them."""

@@ -7,7 +7,16 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import Bytes, Count, CountFrom0, Flag, OptionalAddress, OptionalPath, Seconds
+from services.shared.config.bounds import (
+    Bytes,
+    Count,
+    CountFrom0,
+    Flag,
+    OptionalAddress,
+    OptionalFile,
+    OptionalPath,
+    Seconds,
+)
 from services.shared.config.sections import Problem, Settings
 
 Ratio = Annotated[float, Meta(ge=0, le=1)]
@@ -35,11 +44,11 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     call_updates_max: CountFrom0 = 100
     #: A file of headers for the collector, a line `name: value` each, such as an API key's; read at the start. Nobody
     #: but the service's user may read it. Empty: none.
-    headers_file: OptionalPath = ""
+    headers_file: OptionalFile = ""
     #: Whether the collector is spoken to by TLS.
     tls: Flag = False
     #: The authorities that its certificate may be of, as PEM; empty: the system's.
-    ca: OptionalPath = ""
+    ca: OptionalFile = ""
     #: Whether the collector gets figures too: those that `/metrics` shows. Where it takes spans alone: no.
     metrics: Flag = True
     #: Figures are read and sent so often, in seconds.

@@ -7,6 +7,7 @@ import logging
 from fasttree.v1 import coordinator_pb2
 from services.shared.rules import RULE_VERSION
 from services.shared.security.audit.log import audit_problem
+from services.shared.security.own import certificate_expires
 from services.treenode.node.lifecycle import EndWatches, NodeState, StateChanged
 from services.treenode.node.node import NodeCore
 from services.treenode.node.role import AnswerRefused, Demoted, Promoted
@@ -67,6 +68,7 @@ def status(
         rule_version=RULE_VERSION,
         audit_problem=audit_problem(),
         stored_snapshot=stored if stored.place else None,
+        certificate_expires=certificate_expires(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,20 @@ def _silent_node_not_written(cluster: Any) -> None:
     _not_written(cluster.nodes[1].status)
 
 
+def _good_for(one: Any, **left: float) -> None:
+    one.certificate_expires.FromDatetime(datetime.now(UTC) + timedelta(**left))
+
+
 @pytest.mark.parametrize(
     ("changes", "alerts"),
     [
+        ({"cluster": lambda one: _good_for(one, days=8), "answer": lambda one: _good_for(one, days=30)}, []),
+        ({"cluster": lambda one: _good_for(one.nodes[1].status, days=6)}, [("CertificateSoonOver", False)]),
+        (
+            {"cluster": lambda one: _good_for(one, hours=-1), "answer": lambda one: _good_for(one, hours=23)},
+            [("CertificateOver", True), ("CertificateOver", True)],
+        ),
+        ({"cluster": lambda one: setattr(one, "note", "cannot write its state: full")}, [("DiskAlmostFull", False)]),
         ({"cluster": _silent}, [("ServiceDown", False), ("NodeNotReady", False)]),
         ({"cluster": _halted}, [("NodeHalted", False)]),
         ({"cluster": lambda one: setattr(one, "primary", "")}, [("NoPrimary", False)]),

@@ -41,6 +41,7 @@ def test_the_newest_one_counts_and_problems_are_told_with_their_nodes() -> None:
     stored = stored_json(view)
     assert stored is not None
     assert (stored["place"], stored["import_id"], stored["position"]) == (PLACE, 3, 9)
+    assert stored["age_s"] is not None
     assert 540 <= stored["age_s"] < 560
     assert list(stored_lines(stored)) == [
         f"stored snapshots: the newest is of import 3, position 9, 9 min old, in {PLACE}",

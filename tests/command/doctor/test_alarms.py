@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
 
-from fasttree.client.status.problems import problems_of
+from fasttree.client.status.cluster import ClusterJson
+from fasttree.client.status.problems import CERTIFICATE_OVER_S, CERTIFICATE_SOON_S, problems_of
 from fasttree.command.doctor.alarms import ALARMS, Alarm, ringing, versions_of
 from fasttree.command.doctor.mends import mend_of
 
@@ -28,6 +31,7 @@ _TOLD_BY_STATUS = {
     "FastTreeNodeNotReady",
     "FastTreeNodeLags",
     "FastTreeAuditNotWritten",
+    "FastTreeCertificateSoonOver",
     "FastTreeCertificateOver",
 }
 
@@ -49,13 +53,25 @@ def test_each_alarm_is_a_rule_and_each_simple_rule_is_told() -> None:
     assert {each[3] for each in simple - own} == _TOLD_BY_STATUS
 
 
+def test_certificates_are_judged_as_the_rules_do() -> None:
+    for alert, bound_s in (
+        ("FastTreeCertificateSoonOver", CERTIFICATE_SOON_S),
+        ("FastTreeCertificateOver", CERTIFICATE_OVER_S),
+    ):
+        assert {_SIMPLE.fullmatch(part)[3] for part in rules()[alert].split(" or ")} == {f"{bound_s:.0f}"}  # type: ignore[index]
+
+
+def _in_days(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat()
+
+
 @pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm.figure)
 def test_a_figure_beyond_its_bound_rings_and_has_a_mend(alarm: Alarm) -> None:
     beyond = {"<": alarm.bound - 1, ">": alarm.bound + 1, "==": alarm.bound}[alarm.relation]
     at_rest = {"<": alarm.bound, ">": alarm.bound, "==": alarm.bound - 1}[alarm.relation]
     assert list(ringing(f'{alarm.figure}{{node="n1"}} {at_rest}\n')) == []
     assert list(ringing(f'{alarm.figure}{{node="n1"}} {beyond}\n')) == [(alarm, beyond)]
-    assert alarm.text.format(value=beyond)
+    assert alarm.told(beyond)
     mend = mend_of(alarm.alert)
     assert mend != f"docs/alerts.md, {alarm.alert}"
     assert "](" not in mend
@@ -66,14 +82,19 @@ def test_every_alert_that_status_names_has_a_mend() -> None:
         "differences": [{"nodes": ["n1"], "others": [], "import_id": 1, "position": 2}],
         "nodes": [{"node": "n1", "state": "silent", "silent_ms": 5_000, "lag": 20_000, "connected": True, "note": ""}],
         "audit": [{"part": "pusher", "problem": "its disk is full"}],
+        "certificates": [
+            {"part": "pusher", "expires": "2020-01-01T00:00:00Z"},
+            {"part": "n1", "expires": _in_days(3)},
+            {"part": "n2", "expires": _in_days(30)},
+        ],
         "log": {"damage": "record 3", "closed": "another log"},
         "primary": "",
         "note": "",
         "paused": True,
         "imports": [{"import_id": 1, "state": "refused", "nodes": []}],
     }
-    found = problems_of(status)
-    assert len(found) == 9
+    found = problems_of(cast("ClusterJson", status))
+    assert len(found) == 11
     assert [problem.alert for problem in found if mend_of(problem.alert).startswith("docs/alerts.md,")] == []
 
 

@@ -213,7 +213,7 @@ async def test_figures_versions_and_pages_that_are_none_are_told(client: Client)
     full = Page('fasttree_node_disk_free_bytes{node="n1"} 1e9\nfasttree_node_build{version="0.0.1"} 1\n')
     async with full.served() as first, Page("<html>{}").served() as second, Page(None).served() as third:
         told = await found_by(of_cluster.figures(client, {"n1": first, "n2": second, "pusher": third}))
-    assert told[0] == "n1: 1.00e+09 bytes are free on the disk of its state"
+    assert told[0] == "n1: 1.0 GB are free on the disk of its state"
     assert told[1] == f"what {second} shows for n2 are no figures"
     assert told[2].startswith("pusher could not be looked at: ")
     assert told[3].startswith("versions differ: this command ")

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from fasttree.command.trace.spans import find_spans
-from fasttree.v1 import types_pb2
+from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.telemetry.context import TraceContext
 from services.shared.telemetry.settings import TelemetrySettings
 from services.shared.telemetry.sinks.span_file import SpanFile
@@ -128,6 +128,21 @@ async def test_a_traced_update_is_shown_from_the_disk_to_each_node(traced: FastT
         "n1    2026-11-28T00:55:42.394Z  held: A is not known",
         "n2    2026-11-28T00:55:42.394Z  held: A is not known",
     ]
+
+
+async def test_what_was_held_is_told_with_what_became_of_it(traced: FastTree, cluster: FakeCluster) -> None:
+    first, second = cluster.nodes
+
+    async def told() -> list[str]:
+        return [node["outcome"] for node in (await traced("trace", "o2", "--json")).json["nodes"]]
+
+    held = "held: A is not known"
+    first.fates[2] = treenode_pb2.UPDATE_FATE_TAKEN
+    second.fates[2] = treenode_pb2.UPDATE_FATE_HELD
+    assert await told() == [f"applied later ({held})", held]
+    cluster.reports.rejected_reason, cluster.reports.rejected_position = "dropped", 2
+    second.fates[2] = treenode_pb2.UPDATE_FATE_SKIPPED
+    assert await told() == [f"rejected later: dropped ({held})", f"skipped later ({held})"]
 
 
 async def test_the_settings_say_where_spans_are(traced: FastTree, spans: Path, tmp_path: Path) -> None:

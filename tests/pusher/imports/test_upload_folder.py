@@ -237,6 +237,19 @@ async def test_whatever_lies_in_the_folder_every_good_file_is_taken(tmp_path: Pa
     assert (path / "copied.csv.filepart").exists()
 
 
+async def test_a_folder_that_is_called_as_a_file_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("dir.csv", "marked", "a profile's"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "marked.done").write_text("3\n")
+    folder = folder_of(tmp_path, Imports(), Background())
+    put(tmp_path)
+    await run_until(folder, lambda: is_over(tmp_path))
+    told = [record.getMessage() for record in caplog.records if "is a folder" in record.getMessage()]
+    assert sorted(told) == [
+        f"{tmp_path / name} is a folder, and not taken: put the file itself here" for name in ("dir.csv", "marked")
+    ]
+
+
 async def test_a_file_that_ends_within_a_line_waits_for_the_rest_and_is_refused_in_the_end(tmp_path: Path) -> None:
     imports, time = Imports(), Time()
     # A file is whole after a minute in which it stays the same.

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import ssl
+from typing import Any, NamedTuple
 
 from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.calls.tokens import TokenFile
 from fasttree.client.errors import FastTreeClientError
 
 _TIMEOUT_S = 3.0
+_PORT_MAX = 65_535
 #: Of one page, at most.
 _BYTES_MAX = 32 << 20
 
 
 class PageError(Exception):
     """Why a page can't be had, in one line."""
+
+
+class Answer(NamedTuple):
+    """What a port said."""
+
+    status: int
+    text: str
+    #: When, by its own clock, as HTTP has it; empty where it does not say.
+    date: str
 
 
 class Pages:
@@ -28,14 +40,36 @@ class Pages:
 
     async def get(self, address: str, path: str) -> str:
         """What a port shows there. Raises PageError."""
-        return (await asyncio.to_thread(self._get, address, path))[0]
+        answer = await self.answer(address, path)
+        if answer.status != http.client.OK:
+            said = answer.text.strip()[:200] or http.client.responses.get(answer.status, "nothing more")
+            raise PageError(f"the HTTP port {address} says {answer.status}: {said}")
+        return answer.text
 
     async def date(self, address: str) -> str:
         """When a service answers by its own clock, as HTTP has it; empty where it does not say. Raises PageError."""
-        return (await asyncio.to_thread(self._get, address, "/livez"))[1]
+        return (await self.answer(address, "/livez")).date
 
-    def _get(self, address: str, path: str) -> tuple[str, str]:
+    async def json(self, address: str, path: str) -> dict[str, Any]:
+        """The object that a port shows there. Raises PageError."""
+        answer = await self.answer(address, path)
+        try:
+            content = json.loads(answer.text) if answer.status == http.client.OK else None
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            words = f"answers {answer.status}, and no JSON object: is that another program's port?"
+            raise PageError(f"http://{address}{path} {words}")
+        return content
+
+    async def answer(self, address: str, path: str) -> Answer:
+        """Whatever a port says there. Raises PageError where it says nothing."""
+        return await asyncio.to_thread(self._answer, address, path)
+
+    def _answer(self, address: str, path: str) -> Answer:
         host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
+            raise PageError(f"{address} is no host:port: write it as 127.0.0.1:50200")
         try:
             connection = self._connection(host.strip("[]"), int(port))
         except (ValueError, ssl.SSLError, FastTreeClientError) as error:
@@ -45,13 +79,11 @@ class Pages:
             answer = connection.getresponse()
             content = answer.read(_BYTES_MAX)
         except (OSError, http.client.HTTPException, FastTreeClientError) as error:
-            raise PageError(f"the HTTP port {address} does not answer: {error}") from None
+            why = getattr(error, "strerror", None) or error or "no answer"
+            raise PageError(f"the HTTP port {address} does not answer: {why}") from None
         finally:
             connection.close()
-        text = content.decode("utf-8", "replace")
-        if answer.status != http.client.OK:
-            raise PageError(f"the HTTP port {address} says {answer.status}: {text.strip()[:200] or answer.reason}")
-        return text, answer.headers.get("Date", "")
+        return Answer(answer.status, content.decode("utf-8", "replace"), answer.headers.get("Date", ""))
 
     def _connection(self, host: str, port: int) -> http.client.HTTPConnection:
         if self._tls is None:

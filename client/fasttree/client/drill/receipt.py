@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypedDict
 
 from fasttree.client.errors import FastTreeClientError
 
@@ -88,7 +88,24 @@ def results(steps: Sequence[Step], not_tried: Mapping[str, str]) -> list[Result]
     return found
 
 
-def receipt_json(steps: Sequence[Step], not_tried: Mapping[str, str]) -> dict[str, Any]:
+class SectionJson(TypedDict):
+    """What the drill says of a section of the procedure of 2016."""
+
+    section: str
+    asks: str
+    result: str
+    by: str
+
+
+class DrillJson(TypedDict):
+    """A drill's receipt; beside step, good and problem, each step has figures of its own."""
+
+    good: bool
+    steps: list[dict[str, str | bool | float]]
+    procedure_2016: list[SectionJson]
+
+
+def receipt_json(steps: Sequence[Step], not_tried: Mapping[str, str]) -> DrillJson:
     """All of it, for programs."""
     return {
         "good": all(step.good for step in steps),

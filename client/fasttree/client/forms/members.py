@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from google.protobuf.descriptor import EnumDescriptor
 
@@ -47,7 +47,20 @@ def enum_names(enum: EnumDescriptor) -> dict[int, str]:
     return {value.number: value.name.removeprefix(prefix).lower() for value in enum.values if value.number}
 
 
-def _volumes(member: Member) -> list[dict[str, str]]:
+class VolumeJson(TypedDict):
+    """A member's volume of one type in one period, as decimals with two places."""
+
+    volume_type: str
+    period: str
+    personal: str
+    group: str
+
+
+#: A member's columns by their names, those that were asked for.
+MemberJson = dict[str, str | int | list[VolumeJson]]
+
+
+def _volumes(member: Member) -> list[VolumeJson]:
     return [
         {
             "volume_type": volume.volume_type,
@@ -84,13 +97,26 @@ class Rows:
             yield dict(zip(self.columns, row, strict=True))
 
 
-def as_of_json(as_of: types_pb2.AsOf) -> dict[str, Any]:
+class AsOfJson(TypedDict):
+    """What an answer is as of."""
+
+    import_id: int
+    position: int
+    epoch: int
+    fresh_at: str | None
+    node: str
+    closed_period: NotRequired[str]
+
+
+def as_of_json(as_of: types_pb2.AsOf) -> AsOfJson:
     """What an answer is as of, for programs."""
-    return {
+    content: AsOfJson = {
         "import_id": as_of.import_id,
         "position": as_of.position,
         "epoch": as_of.epoch,
         "fresh_at": as_of.fresh_at.ToJsonString() if as_of.HasField("fresh_at") else None,
         "node": as_of.node,
-        **({"closed_period": as_of.closed_period} if as_of.closed_period else {}),
     }
+    if as_of.closed_period:
+        content["closed_period"] = as_of.closed_period
+    return content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from fasttree.v1 import pusher_pb2, types_pb2
 
@@ -13,7 +13,18 @@ OUTCOMES = {
 }
 
 
-def receipt_json(receipt: pusher_pb2.Receipt) -> dict[str, Any]:
+class ReceiptJson(TypedDict):
+    """What the pusher says of one update; `code`: 0, or of gRPC why it was refused."""
+
+    update_id: str
+    position: int
+    duplicate: bool
+    outcome: str
+    code: int
+    message: str
+
+
+def receipt_json(receipt: pusher_pb2.Receipt) -> ReceiptJson:
     """One receipt as an object."""
     return {
         "update_id": receipt.update_id,

@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
-from fasttree.client.status.imports import import_json
-from fasttree.client.status.log import log_json
-from fasttree.client.status.nodes import node_json, streamed_json
-from fasttree.client.status.pushers import pushers_json
-from fasttree.client.status.snapshots import stored_json
+from fasttree.client.status.imports import ImportJson, import_json
+from fasttree.client.status.log import LogJson, log_json
+from fasttree.client.status.nodes import NodeJson, node_json, streamed_json
+from fasttree.client.status.pushers import PusherJson, pushers_json
+from fasttree.client.status.snapshots import StoredSnapshotsJson, stored_json
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
 
-def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None) -> dict[str, Any]:
+class AuditProblemJson(TypedDict):
+    """A part that can't write its audit log."""
+
+    part: str
+    problem: str
+
+
+class CertificateExpiryJson(TypedDict):
+    """When a part's certificate is good no more."""
+
+    part: str
+    expires: str
+
+
+class DifferenceJson(TypedDict):
+    """Nodes that hold other things than others at the same place."""
+
+    nodes: list[str]
+    others: list[str]
+    import_id: int
+    position: int
+
+
+class ClusterJson(TypedDict):
+    """The whole of a cluster; null: who would say it does not answer."""
+
+    cluster: str
+    epoch: int | None
+    primary: str | None
+    paused: bool | None
+    note: str
+    coordinator: str
+    pushers: list[PusherJson]
+    log: LogJson | None
+    nodes: list[NodeJson]
+    imports: list[ImportJson]
+    stored_snapshots: StoredSnapshotsJson | None
+    audit: list[AuditProblemJson]
+    certificates: list[CertificateExpiryJson]
+    differences: list[DifferenceJson]
+
+
+def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None) -> ClusterJson:
     """What both say, as one; None: that one did not answer."""
     # A pusher that can't open its log says that, and no log.
     end = pusher.log_end.position if pusher is not None and pusher.log_id else None
@@ -40,13 +82,14 @@ def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPush
         "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
         "stored_snapshots": stored_json(view),
         "audit": _audit_json(view, pusher),
+        "certificates": _certificates_json(view, pusher),
         "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
     }
 
 
 def _audit_json(
     view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None
-) -> list[dict[str, str]]:
+) -> list[AuditProblemJson]:
     """The parts that can't write their audit logs, and why."""
     found = [("coordinator", view.audit_problem)] if view is not None else []
     found += [("pusher", pusher.audit_problem)] if pusher is not None else []
@@ -55,7 +98,21 @@ def _audit_json(
     return [{"part": part, "problem": problem} for part, problem in found if problem]
 
 
-def _difference_json(difference: pusher_pb2.DigestDifference) -> dict[str, Any]:
+def _certificates_json(
+    view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None
+) -> list[CertificateExpiryJson]:
+    found: list[tuple[str, coordinator_pb2.Cluster | coordinator_pb2.NodeStatus | pusher_pb2.GetPusherResponse]] = []
+    found += [("coordinator", view)] if view is not None else []
+    found += [("pusher", pusher)] if pusher is not None else []
+    found += [(node.address.name, node.status) for node in view.nodes if node.alive] if view is not None else []
+    return [
+        {"part": part, "expires": said.certificate_expires.ToJsonString()}
+        for part, said in found
+        if said.HasField("certificate_expires")
+    ]
+
+
+def _difference_json(difference: pusher_pb2.DigestDifference) -> DifferenceJson:
     return {
         "nodes": list(difference.nodes),
         "others": list(difference.others),

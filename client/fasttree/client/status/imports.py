@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from fasttree.client.status.words import word
 from fasttree.v1 import pusher_pb2, treenode_pb2
 
 
-def import_json(status: pusher_pb2.ImportStatus) -> dict[str, Any]:
+class ImportNodeJson(TypedDict):
+    """How far a node is with an import."""
+
+    node: str
+    phase: str
+    percent: int
+    rows: int
+    reason: str
+
+
+class ImportJson(TypedDict):
+    """An import."""
+
+    import_id: int
+    file_name: str
+    size_bytes: int
+    as_of_position: int
+    remark: str
+    uploaded_as: str
+    state: str
+    nodes: list[ImportNodeJson]
+
+
+def import_json(status: pusher_pb2.ImportStatus) -> ImportJson:
     """An import and how far each node is with it."""
     return {
         "import_id": status.manifest.import_id,

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from fasttree.v1 import pusher_pb2
 
 
-def log_json(pusher: pusher_pb2.GetPusherResponse) -> dict[str, Any]:
+class ImportsKeptJson(TypedDict):
+    """Where the files of imports are."""
+
+    place: str
+    shared: bool
+    problem: str
+
+
+class LogJson(TypedDict):
+    """The pusher's log, and what is so at its end."""
+
+    log_id: str
+    first_position: int
+    position: int | None
+    closed: str
+    damage: str
+    store: str
+    survives_machine_loss: bool
+    durability: str
+    imports_kept: ImportsKeptJson
+    rule_version: int
+    known_rule_version: int
+    rule_version_waits_for: list[str]
+
+
+def log_json(pusher: pusher_pb2.GetPusherResponse) -> LogJson:
     """As JSON has it."""
     return {
         "log_id": pusher.log_id,

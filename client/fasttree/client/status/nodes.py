@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from fasttree.client.endpoints import NodeEndpoint
 from fasttree.client.status.words import state_word, word
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
 
-def node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, Any]:
+class NodeJson(TypedDict):
+    """A node; what nobody says of it is null, or left out."""
+
+    node: str
+    role: str
+    state: str
+    epoch: NotRequired[int]
+    import_id: int | None
+    position: int | None
+    lag: int | None
+    digest: NotRequired[str]
+    alive: bool | None
+    silent_ms: NotRequired[int]
+    loading_import_id: NotRequired[int]
+    loading_percent: NotRequired[int]
+    halted_before: NotRequired[int]
+    fault_position: NotRequired[int]
+    halt_reason: NotRequired[str]
+    report: NotRequired[str]
+    instant: str
+    http: NotRequired[str]
+    #: What the pusher says of it.
+    connected: NotRequired[bool | None]
+    import_unknown: NotRequired[bool | None]
+    note: NotRequired[str]
+
+
+def node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> NodeJson:
     """A node as the coordinator knows it; `end`: the log's end, where the pusher said it."""
     return {
         "node": node.address.name,
@@ -33,7 +60,7 @@ def node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, A
     }
 
 
-def streamed_json(node: pusher_pb2.NodeProgress) -> dict[str, Any]:
+def streamed_json(node: pusher_pb2.NodeProgress) -> NodeJson:
     """A node that only the pusher knows."""
     return {
         "node": node.node,
@@ -50,7 +77,7 @@ def streamed_json(node: pusher_pb2.NodeProgress) -> dict[str, Any]:
     }
 
 
-def named_json(node: NodeEndpoint) -> dict[str, Any]:
+def named_json(node: NodeEndpoint) -> NodeJson:
     """A node that nobody says anything of."""
     return {
         "node": node.name,

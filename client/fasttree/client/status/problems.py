@@ -8,10 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import TypedDict
 
+from fasttree.client.status.cluster import ClusterJson, DifferenceJson
+from fasttree.client.status.nodes import NodeJson
+
+#: As the alerts of certificates have it: soon over, and nearly over.
+CERTIFICATE_SOON_S = 604_800.0
+CERTIFICATE_OVER_S = 86_400.0
+#: In the note of a coordinator whose disk does not take its record; its primary stays.
+_NOT_WRITTEN = "cannot write its state"
 #: A node that lacks more than this is said to lag. Few updates are under way at any moment.
 LAG_UPDATES = 10_000
+
+
+class ProblemJson(TypedDict):
+    """Something that is wrong, or worth a look."""
+
+    text: str
+    alert: str
+    fault: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +40,30 @@ class Problem:
     #: It does not heal by itself, or nobody answers.
     fault: bool = False
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> ProblemJson:
         """As JSON has it."""
         return {"text": self.text, "alert": self.alert, "fault": self.fault}
 
 
-def problems_of(content: dict[str, Any]) -> list[Problem]:
+def problems_of(content: ClusterJson) -> list[Problem]:
     """Of what `status_json` says: faults first."""
-    return [*_faults(content), *_looks(content)]
+    found = [*_faults(content), *_soon_over(content, datetime.now(UTC)), *_looks(content)]
+    return sorted(found, key=lambda problem: not problem.fault)
 
 
-def _faults(content: dict[str, Any]) -> Iterator[Problem]:
+def _soon_over(content: ClusterJson, now: datetime) -> Iterator[Problem]:
+    """Certificates that somebody has to renew: what renews them by itself would have done it long before."""
+    for each in content["certificates"]:
+        left_s = (datetime.fromisoformat(each["expires"]) - now).total_seconds()
+        if left_s >= CERTIFICATE_SOON_S:
+            continue
+        left = f"is good for {left_s / 3_600:.0f} h more" if left_s > 0 else "is good no more"
+        alert = "FastTreeCertificateOver" if left_s < CERTIFICATE_OVER_S else "FastTreeCertificateSoonOver"
+        text = f"{each['part']}: its certificate {left}: see docs/security.md"
+        yield Problem(text=text, alert=alert, fault=left_s < CERTIFICATE_OVER_S)
+
+
+def _faults(content: ClusterJson) -> Iterator[Problem]:
     for difference in content["differences"]:
         yield Problem(text=_difference_text(difference), alert="FastTreeNodesDiffer", fault=True)
     for node in content["nodes"]:
@@ -45,25 +75,28 @@ def _faults(content: dict[str, Any]) -> Iterator[Problem]:
         mend = "make room on its disk, or mend who may write there; its log names the file"
         text = f"{each['part']} can't write its audit log, so {each['problem']}: {mend}"
         yield Problem(text=text, alert="FastTreeAuditNotWritten", fault=True)
-    log = content["log"] or {"damage": "", "closed": ""}
+    log = content["log"]
+    if log is None:
+        return
     if log["damage"]:
         yield Problem(text=log["damage"], alert="FastTreeLogDamaged", fault=True)
     if log["closed"] and log["closed"] != log["damage"]:
         yield Problem(text=f"no pushes are taken: {log['closed']}", alert="FastTreePushesRefused", fault=True)
 
 
-def _difference_text(difference: dict[str, Any]) -> str:
+def _difference_text(difference: DifferenceJson) -> str:
     named, others = ", ".join(difference["nodes"]), ", ".join(difference["others"])
     where = f"at import {difference['import_id']}, position {difference['position']}"
     return f"{named} differ{f' from {others}' if others else ''} {where}: see docs/operations.md, `Two nodes differ`"
 
 
-def _looks(content: dict[str, Any]) -> Iterator[Problem]:
+def _looks(content: ClusterJson) -> Iterator[Problem]:
     if content["primary"] == "":
         why = f": {content['note']}" if content["note"] else ""
         yield Problem(text=f"no node is primary{why}; every ready node serves", alert="FastTreeNoPrimary")
     elif content["note"]:
-        yield Problem(text=content["note"], alert="FastTreeNoPrimary")
+        alert = "FastTreeDiskAlmostFull" if _NOT_WRITTEN in content["note"] else "FastTreeNoPrimary"
+        yield Problem(text=content["note"], alert=alert)
     if content["paused"]:
         text = "elections are paused: a primary that fails is not replaced until `fasttree resume`"
         yield Problem(text=text, alert="FastTreeElectionsPaused")
@@ -80,7 +113,7 @@ def _looks(content: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(text=text, alert="FastTreeNodeNotReady")
 
 
-def _of_node(node: dict[str, Any]) -> Iterator[Problem]:
+def _of_node(node: NodeJson) -> Iterator[Problem]:
     name = node["node"]
     if node.get("halted_before"):
         skip = f"; or `fasttree log skip {node['fault_position']}`" if node.get("fault_position") else ""

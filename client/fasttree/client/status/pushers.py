@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from fasttree.client.status.words import word
 from fasttree.v1 import coordinator_pb2
 
 
-def pushers_json(view: coordinator_pb2.Cluster | None, end: int | None) -> list[dict[str, Any]]:
+class PusherJson(TypedDict):
+    """One of several pushers."""
+
+    pusher: str
+    address: str
+    active: bool
+    state: str
+    epoch: int
+    position: int
+    lag: int | None
+    alive: bool
+    silent_ms: int
+    note: str
+
+
+def pushers_json(view: coordinator_pb2.Cluster | None, end: int | None) -> list[PusherJson]:
     """Each pusher that takes turns, as the coordinator knows it; `end`: the log's end, where the active one said it."""
     if view is None:
         return []

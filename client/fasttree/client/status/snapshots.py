@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TypedDict
 
 from fasttree.v1 import coordinator_pb2
 
 
-def stored_json(view: coordinator_pb2.Cluster | None) -> dict[str, Any] | None:
+class StoredProblemJson(TypedDict):
+    """What a node says is wrong with the place of stored snapshots."""
+
+    node: str
+    problem: str
+
+
+class StoredSnapshotsJson(TypedDict):
+    """Where snapshots outlive every node, and the newest one there; null: there is none."""
+
+    place: str
+    import_id: int | None
+    position: int | None
+    written_at: str
+    age_s: int | None
+    problems: list[StoredProblemJson]
+
+
+def stored_json(view: coordinator_pb2.Cluster | None) -> StoredSnapshotsJson | None:
     """The newest snapshot that a node knows of, and what each says is wrong; None where no node has such a place."""
     # What a silent one said last is no news of the place.
     told = {

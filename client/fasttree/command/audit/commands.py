@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from fasttree.command.output import print_json, print_json_line, print_table
 from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.shapes import Later, prints
 from fasttree.command.terminal import on_one_line
 
 if TYPE_CHECKING:
@@ -27,6 +28,24 @@ _folders_option = click.option(
 )
 
 
+class ChainVerifiedJson(TypedDict):
+    """What was found of one chain of an audit log; `problem`: what is not as it was written."""
+
+    folder: str
+    chain: str
+    records: int
+    first: int
+    newest: int
+    newest_hash: str
+    problem: str
+
+
+def _record() -> type[Line]:
+    from services.shared.security.audit.records import Line
+
+    return Line
+
+
 @click.group()
 def audit() -> None:
     """Who did what, and who was refused, as the services wrote it down on this machine.
@@ -36,6 +55,7 @@ def audit() -> None:
 
 
 @audit.command()
+@prints(lines=Later(_record))
 @_folders_option
 @click.option("--who", default="", help="Whose name, or address, has this in it.")
 @click.option("--rpc", default="", help="Calls with this in their name, as Switchover.")
@@ -61,6 +81,7 @@ def show(session: Session, folders: tuple[Path, ...], who: str, rpc: str, since:
 
 
 @audit.command()
+@prints(list[ChainVerifiedJson])
 @_folders_option
 @click.option("--newest", default="", metavar="HASH", help="As an earlier run told it: that its line is still there.")
 @json_option
@@ -81,15 +102,15 @@ def verify(session: Session, folders: tuple[Path, ...], newest: str) -> None:
     if session.json:
         print_json(
             [
-                {
-                    "folder": str(folder),
-                    "chain": each.chain,
-                    "records": each.records,
-                    "first": each.first,
-                    "newest": each.newest.record,
-                    "newest_hash": each.newest.hash,
-                    "problem": each.problem,
-                }
+                ChainVerifiedJson(
+                    folder=str(folder),
+                    chain=each.chain,
+                    records=each.records,
+                    first=each.first,
+                    newest=each.newest.record,
+                    newest_hash=each.newest.hash,
+                    problem=each.problem,
+                )
                 for folder, each in found
             ]
         )

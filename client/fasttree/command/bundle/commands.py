@@ -7,6 +7,7 @@ import io
 import tarfile
 import time
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
@@ -14,13 +15,23 @@ from fasttree.command.bundle.gathering import Contents, gather
 from fasttree.command.output import print_json
 from fasttree.command.ranges import WholeRange
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from services.shared.files.durable import write_new_durably
 
 _LOG_KB = 2_048
 _FOLDER = "fasttree-bundle"
 
 
+class BundleJson(TypedDict):
+    """The archive, and the files in it."""
+
+    file: str
+    size_bytes: int
+    contents: list[str]
+
+
 @click.command()
+@prints(BundleJson)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -63,7 +74,7 @@ def bundle(session: Session, out: Path | None, further_logs: tuple[Path, ...], l
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror or error}") from None
     if session.json:
-        print_json({"file": str(path), "size_bytes": path.stat().st_size, "contents": sorted(contents)})
+        print_json(BundleJson(file=str(path), size_bytes=path.stat().st_size, contents=sorted(contents)))
     else:
         click.echo(
             f"{path}: {len(contents)} files, {path.stat().st_size / 1e3:.0f} kB; look into it before you send it"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
 from fasttree.command.output import print_json, print_table
 from fasttree.command.ranges import NumberRange
-from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option
+from fasttree.command.session import CommandError, Session, home_options
+from fasttree.command.shapes import prints
 
 if TYPE_CHECKING:
     from fasttree.command.certs.folder import Issued
@@ -24,14 +25,29 @@ _folder_option = click.option(
     "--dir",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where they are; ./certs, or those of `fasttree up --tls` here, where not given.",
+    help="Where they are; those of the cluster of `fasttree up --tls` that is named or here, else ./certs.",
 )
 
 
-def _found(folder: Path | None) -> Path:
+def _found(session: Session, folder: Path | None) -> Path:
     if folder is not None:
         return folder
-    return next((path for place in DEFAULT_PLACES if (path := place.parent / "certs").exists()), Path("certs"))
+    return next((path for home in session.homes() if (path := home / "certs").exists()), Path("certs"))
+
+
+class CertificateJson(TypedDict):
+    """A certificate that lies there."""
+
+    file: str
+    name: str
+    hosts: list[str]
+    expires: str
+    left_s: int
+    #: In the last third of its life.
+    due: bool
+    ours: bool
+    serial: str
+    revoked: bool
 
 
 @click.group()
@@ -43,27 +59,29 @@ def certs() -> None:
 
 
 @certs.command()
+@prints(list[CertificateJson])
 @_folder_option
 @click.option("--cluster", default="dot-live", show_default=True, help="The cluster's name, as cluster.name has it.")
 @click.option("--days", type=_DAYS, default=_ROOT_DAYS, show_default=True, help="How long the authority is good.")
 @click.option("--anew", is_flag=True, help="In the place of an authority that is there.")
-@json_option
+@home_options
 def init(session: Session, folder: Path | None, cluster: str, days: float, anew: bool) -> None:
     """Makes an authority: ca.crt, which everybody may have, and ca.key, which signs and stays here."""
     from fasttree.command.certs.folder import CertificateFolder
     from fasttree.command.certs.roles import check_cluster
 
-    found = CertificateFolder(_found(folder))
+    found = CertificateFolder(_found(session, folder))
     _done(lambda: found.init(check_cluster(cluster), datetime.timedelta(days=days), anew=anew))
     _print(session, [next(found.issued())])
 
 
 @certs.command()
+@prints(list[CertificateJson])
 @click.argument("holder", metavar="ROLE[/NAME]")
 @_folder_option
 @click.option("--host", "hosts", multiple=True, help="A name or address at which others dial it; may be repeated.")
 @click.option("--days", type=_DAYS, default=_DAYS_AT_FIRST, show_default=True, help="How long it is good.")
-@json_option
+@home_options
 def issue(session: Session, holder: str, folder: Path | None, hosts: tuple[str, ...], days: float) -> None:
     """A certificate for a part (node/n1, pusher, coordinator, vip, datatrax, console), in ROLE/NAME/ as `tls.folder`
     wants it; or for a client (push-program, importer, reporter, personal-reporter, leader, operator, auditor, monitor),
@@ -77,16 +95,17 @@ def issue(session: Session, holder: str, folder: Path | None, hosts: tuple[str, 
     named = holder_of(holder)
     if named.role in PARTS and named.role not in ("datatrax", "console") and not hosts:
         raise CommandError(f"{named}: others dial it: name its hosts, as --host ftsp01.example.com --host 10.0.0.1")
-    found = CertificateFolder(_found(folder))
+    found = CertificateFolder(_found(session, folder))
     authority = found.authority()
     files = _done(lambda: found.issue(authority, named, hosts, datetime.timedelta(days=days)))
     _print(session, [each for each in found.issued() if each.path == files.certificate])
 
 
 @certs.command()
+@prints(list[CertificateJson])
 @_folder_option
 @click.option("--all", "all_of_them", is_flag=True, help="Also those that are good for long yet.")
-@json_option
+@home_options
 def renew(session: Session, folder: Path | None, all_of_them: bool) -> None:
     """New certificates, with new keys, in the places of those that are in the last third of their lives.
 
@@ -94,7 +113,7 @@ def renew(session: Session, folder: Path | None, all_of_them: bool) -> None:
     """
     from fasttree.command.certs.folder import CertificateFolder
 
-    found = CertificateFolder(_found(folder))
+    found = CertificateFolder(_found(session, folder))
     authority = found.authority()
     renewed = _done(lambda: found.renew(authority, all_of_them=all_of_them))
     if not renewed and not session.json:
@@ -104,13 +123,14 @@ def renew(session: Session, folder: Path | None, all_of_them: bool) -> None:
 
 
 @certs.command()
+@prints(list[CertificateJson])
 @_folder_option
-@json_option
+@home_options
 def show(session: Session, folder: Path | None) -> None:
     """Every certificate that lies there: whose it is, and until when. Exit code 1 where one has expired."""
     from fasttree.command.certs.folder import CertificateFolder
 
-    issued = list(CertificateFolder(_found(folder)).issued())
+    issued = list(CertificateFolder(_found(session, folder)).issued())
     _print(session, issued)
     expired = [each for each in issued if each.left_s <= 0]
     if expired:
@@ -118,9 +138,10 @@ def show(session: Session, folder: Path | None) -> None:
 
 
 @certs.command()
+@prints(list[CertificateJson])
 @click.argument("holders", metavar="ROLE[/NAME]|SERIAL", nargs=-1, required=True)
 @_folder_option
-@json_option
+@home_options
 def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> None:
     """From now on these certificates count no more: by their holders, as they lie there, or by serial numbers (0x…),
     as `fasttree certs show --json` tells them, for those that were renewed since.
@@ -130,7 +151,7 @@ def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> N
     from fasttree.command.certs.folder import CertificateFolder
     from fasttree.command.certs.roles import holder_of
 
-    found = CertificateFolder(_found(folder))
+    found = CertificateFolder(_found(session, folder))
     authority, serials = found.authority(), []
     there = {each.path: each for each in found.issued()}
     for holder in holders:
@@ -169,17 +190,17 @@ def _print(session: Session, issued: list[Issued]) -> None:
     if session.json:
         print_json(
             [
-                {
-                    "file": str(each.path),
-                    "name": each.uri,
-                    "hosts": each.hosts,
-                    "expires": each.expires.isoformat(),
-                    "left_s": round(each.left_s),
-                    "due": each.due,
-                    "ours": each.ours,
-                    "serial": f"0x{each.serial:X}",
-                    "revoked": each.revoked,
-                }
+                CertificateJson(
+                    file=str(each.path),
+                    name=each.uri,
+                    hosts=list(each.hosts),
+                    expires=each.expires.isoformat(),
+                    left_s=round(each.left_s),
+                    due=each.due,
+                    ours=each.ours,
+                    serial=f"0x{each.serial:X}",
+                    revoked=each.revoked,
+                )
                 for each in issued
             ]
         )

@@ -10,7 +10,7 @@ import msgspec
 from fasttree.command.certs.roles import ROLES, holder_of
 from fasttree.command.session import CommandError
 from fasttree.v1 import coordinator_pb2, import_source_pb2, message_pb2, pusher_pb2, report_pb2, treenode_pb2
-from services.shared.security.policy import Policy, Verdict, read_policy
+from services.shared.security.policy import Content, Policy, Verdict, read_policy
 from services.shared.security.roles import shipped_policy
 from services.shared.security.settings import TlsError
 
@@ -28,6 +28,11 @@ def policy_of(file: Path | None, cluster: str) -> Policy:
 def text_of(policy: Policy) -> str:
     """As its file has it."""
     return msgspec.json.format(msgspec.json.encode(policy.content), indent=2).decode()
+
+
+def form() -> type[Any]:
+    """What a policy's file is read by."""
+    return Content
 
 
 def calls() -> list[str]:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import click
 
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.shapes import Later, prints
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class VerdictJson(TypedDict):
+    """Whether somebody may call something, and by which rule; an empty one: none allows it."""
+
+    principal: str
+    path: str
+    allowed: bool
+    rule: str
+
+
+def _policy() -> Any:
+    from fasttree.command.certs.policy import form
+
+    return form()
 
 
 @click.group()
@@ -38,6 +54,7 @@ def _options(command: Command) -> Command:
 
 
 @policy.command()
+@prints(Later(_policy))
 @_options
 def show(session: Session, file: Path | None, cluster: str) -> None:
     """The policy as a file has it, in the form of gRFC A43: one to begin a file of your own with.
@@ -51,6 +68,7 @@ def show(session: Session, file: Path | None, cluster: str) -> None:
 
 
 @policy.command()
+@prints(list[VerdictJson])
 @click.argument("who")
 @click.argument("call", required=False, default="")
 @_options
@@ -67,7 +85,7 @@ def test(session: Session, who: str, call: str, file: Path | None, cluster: str)
     if session.json:
         print_json(
             [
-                {"principal": principal, "path": path, "allowed": verdict.allowed, "rule": verdict.rule}
+                VerdictJson(principal=principal, path=path, allowed=verdict.allowed, rule=verdict.rule)
                 for path, verdict in verdicts.items()
             ]
         )

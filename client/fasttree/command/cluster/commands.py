@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import click
 
@@ -16,10 +16,32 @@ from fasttree.client.status.words import state_word
 from fasttree.command.output import print_json_line
 from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.session import Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import types_pb2
 
 
+class UpdateEventJson(TypedDict):
+    """An update that entered the log."""
+
+    event: Literal["update"]
+    position: int
+    update: dict[str, Any]
+
+
+class ClusterEventJson(TypedDict):
+    """What changed in the cluster: `subject`, a node or "primary", is `value` now."""
+
+    event: Literal["cluster"]
+    text: str
+    subject: NotRequired[str]
+    value: NotRequired[str]
+
+
+Event = UpdateEventJson | ClusterEventJson
+
+
 @click.command()
+@prints(lines=(UpdateEventJson, ClusterEventJson))
 @click.option("--from", "first_position", type=POSITION, help="First update shown; new ones only if not given.")
 @click.option("--count", type=COUNT, help="Ends after so many lines.")
 @common_options
@@ -38,7 +60,7 @@ def follow(session: Session, first_position: int | None, count: int | None) -> N
     run(body())
 
 
-def _print_event(event: dict[str, Any], *, as_json: bool) -> None:
+def _print_event(event: Event, *, as_json: bool) -> None:
     if as_json:
         print_json_line(event)
     elif event["event"] == "update":
@@ -47,11 +69,11 @@ def _print_event(event: dict[str, Any], *, as_json: bool) -> None:
         click.echo(f"{'cluster':>8}  {event['text']}")
 
 
-async def _events(client: Client, first_position: int | None) -> AsyncGenerator[dict[str, Any], None]:
+async def _events(client: Client, first_position: int | None) -> AsyncGenerator[Event, None]:
     """Updates and changes of the cluster, as they come."""
-    queue: asyncio.Queue[dict[str, Any] | BaseException] = asyncio.Queue(1_000)
+    queue: asyncio.Queue[Event | BaseException] = asyncio.Queue(1_000)
 
-    async def pump(source: AsyncIterator[dict[str, Any]]) -> None:
+    async def pump(source: AsyncIterator[Event]) -> None:
         try:
             async for event in source:
                 await queue.put(event)
@@ -78,7 +100,7 @@ async def _events(client: Client, first_position: int | None) -> AsyncGenerator[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _update_events(client: Client, position: int) -> AsyncIterator[dict[str, Any]]:
+async def _update_events(client: Client, position: int) -> AsyncIterator[Event]:
     """The log from a position on and on; a pusher that is away is waited for."""
     away_since: float | None = None
     while True:
@@ -95,7 +117,7 @@ async def _update_events(client: Client, position: int) -> AsyncIterator[dict[st
         await asyncio.sleep(0.5)
 
 
-async def _cluster_events(client: Client) -> AsyncIterator[dict[str, Any]]:
+async def _cluster_events(client: Client) -> AsyncIterator[Event]:
     """A line for each change of primary, epoch, pause, or a node's state."""
     before: dict[str, str] = {}
     async for view in client.watch_cluster():

@@ -10,13 +10,15 @@ import click
 
 from fasttree.client.drill.drill import Drill
 from fasttree.client.drill.killing import KillByCommand, KillProcess
-from fasttree.client.drill.receipt import Step, receipt_json, results
+from fasttree.client.drill.receipt import DrillJson, Step, receipt_json, results
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.ranges import NumberRange, SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 
 
 @click.command()
+@prints(DrillJson)
 @click.option(
     "--kill-command", metavar="COMMAND", help="Kills a node elsewhere, such as 'ssh {node} systemctl kill …'."
 )

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import click
 
 from fasttree.command.output import print_json
 from fasttree.command.session import Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import coordinator_pb2
 
 
+class SwitchoverJson(TypedDict):
+    """Which node is primary now; the same one where it was before."""
+
+    from_node: str
+    to_node: str
+    epoch: int
+    took_ms: int
+
+
+class PusherSwitchoverJson(TypedDict):
+    """Which pusher is active now."""
+
+    from_pusher: str
+    to_pusher: str
+    epoch: int
+    took_ms: int
+
+
+class PausedJson(TypedDict):
+    """Whether elections are paused."""
+
+    paused: bool
+
+
 @click.command()
+@prints(SwitchoverJson, PusherSwitchoverJson)
 @click.option(
     "--to", "to_node", default="", metavar="NAME", help="The new primary, or pusher; the best ready one if not given."
 )
@@ -28,12 +56,9 @@ def switchover(session: Session, to_node: str, of_pushers: bool) -> None:
     answer = run(body())
     if session.json:
         print_json(
-            {
-                "from_node": answer.from_node,
-                "to_node": answer.to_node,
-                "epoch": answer.epoch,
-                "took_ms": answer.took_ms,
-            }
+            SwitchoverJson(
+                from_node=answer.from_node, to_node=answer.to_node, epoch=answer.epoch, took_ms=answer.took_ms
+            )
         )
     elif answer.from_node == answer.to_node:
         click.echo(f"{answer.to_node} is primary already, epoch {answer.epoch}")
@@ -51,8 +76,8 @@ def _switch_pusher(session: Session, to_pusher: str) -> None:
 
     answer = run(body())
     if session.json:
-        told = {"from_pusher": answer.from_pusher, "to_pusher": answer.to_pusher}
-        print_json({**told, "epoch": answer.epoch, "took_ms": answer.took_ms})
+        before, now = answer.from_pusher, answer.to_pusher
+        print_json(PusherSwitchoverJson(from_pusher=before, to_pusher=now, epoch=answer.epoch, took_ms=answer.took_ms))
     elif answer.from_pusher == answer.to_pusher:
         click.echo(f"{answer.to_pusher} is the active pusher already, epoch {answer.epoch}")
     else:
@@ -61,6 +86,7 @@ def _switch_pusher(session: Session, to_pusher: str) -> None:
 
 
 @click.command()
+@prints(PausedJson)
 @common_options
 def pause(session: Session) -> None:
     """No elections until `fasttree resume`: a primary that fails is not replaced."""
@@ -68,6 +94,7 @@ def pause(session: Session) -> None:
 
 
 @click.command()
+@prints(PausedJson)
 @common_options
 def resume(session: Session) -> None:
     """Elections go on."""
@@ -81,6 +108,6 @@ def _set_paused(session: Session, paused: bool) -> None:
 
     run(body())
     if session.json:
-        print_json({"paused": paused})
+        print_json(PausedJson(paused=paused))
     else:
         click.echo("elections are paused; `fasttree resume` ends that" if paused else "elections go on")

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import click
 
@@ -22,12 +22,40 @@ from fasttree.client.forms.members import KNOWN_COLUMNS, Rows
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import report_pb2, treenode_pb2
 
 #: How often two nodes are asked for legs until both answers are as of one position.
 _ATTEMPTS = 50
 #: Legs that a node is asked for at a time.
 _PAGE_SIZE = 10_000
+
+
+class DigestJson(TypedDict):
+    """What a node holds, or why it did not say."""
+
+    node: str
+    import_id: int
+    position: int
+    digest: str
+    problem: str
+
+
+class DifferingJson(TypedDict):
+    """A member or an update that two nodes hold differently."""
+
+    what: str
+    id: str
+    nodes: list[str]
+    text: str
+
+
+class VerifiedJson(TypedDict):
+    """Whether all nodes hold the same."""
+
+    equal: bool
+    nodes: list[DigestJson]
+    differences: list[DifferingJson]
 
 
 @dataclass(frozen=True)
@@ -44,7 +72,7 @@ class NodeDigest:
     def state(self) -> tuple[int, int, int]:
         return self.import_id, self.position, self.digest
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DigestJson:
         """For programs."""
         return {
             "node": self.node,
@@ -56,6 +84,7 @@ class NodeDigest:
 
 
 @click.command()
+@prints(VerifiedJson)
 @click.option("--position", type=POSITION, help="Compare there; where the log ends now if not given.")
 @click.option("--limit", type=COUNT, default=20, show_default=True, help="Most members listed.")
 @common_options
@@ -66,11 +95,11 @@ def verify(session: Session, position: int | None, limit: int) -> None:
     equal = len({digest.state for digest in answered}) == 1
     if session.json:
         print_json(
-            {
-                "equal": equal and len(answered) == len(digests),
-                "nodes": [digest.as_json() for digest in digests],
-                "differences": differences,
-            }
+            VerifiedJson(
+                equal=equal and len(answered) == len(digests),
+                nodes=[digest.as_json() for digest in digests],
+                differences=differences,
+            )
         )
     else:
         _print(digests, differences)
@@ -91,7 +120,7 @@ def verify(session: Session, position: int | None, limit: int) -> None:
         )
 
 
-def _print(digests: Sequence[NodeDigest], differences: list[dict[str, Any]]) -> None:
+def _print(digests: Sequence[NodeDigest], differences: list[DifferingJson]) -> None:
     print_table(
         ["node", "import", "position", "digest"],
         [
@@ -105,14 +134,14 @@ def _print(digests: Sequence[NodeDigest], differences: list[dict[str, Any]]) -> 
 
 async def _verify(
     session: Session, position: int | None, limit: int
-) -> tuple[list[NodeDigest], list[dict[str, Any]], str]:
+) -> tuple[list[NodeDigest], list[DifferingJson], str]:
     async with session.client() as client:
         return await compare(client, position, limit)
 
 
 async def compare(
     client: Client, position: int | None, limit: int
-) -> tuple[list[NodeDigest], list[dict[str, Any]], str]:
+) -> tuple[list[NodeDigest], list[DifferingJson], str]:
     """What the nodes hold, where that differs (0: nobody asks), and why the pusher takes nothing, if it said so."""
     closed = ""
     nodes = await _nodes(client)
@@ -121,7 +150,7 @@ async def compare(
         position, closed = pusher.log_end.position, pusher.closed_reason
     digests = await asyncio.gather(*(_digest(client, node, position) for node in nodes))
     answered = [digest for digest in digests if not digest.problem]
-    differences: list[dict[str, Any]] = []
+    differences: list[DifferingJson] = []
     majority = Counter(digest.state for digest in answered).most_common(1)
     for digest in answered:
         if limit and digest.state != majority[0][0]:
@@ -168,10 +197,10 @@ class Descent:
         self._left = left
         self._right = right
         self._limit = limit
-        self._found: list[dict[str, Any]] = []
+        self._found: list[DifferingJson] = []
         self._progress = Progress(stream=sys.stderr)
 
-    async def run(self) -> list[dict[str, Any]]:
+    async def run(self) -> list[DifferingJson]:
         """Differences in tree order, `limit` at most: members, then held and rejected updates."""
         waiting = [""]
         while waiting and len(self._found) < self._limit:
@@ -196,7 +225,7 @@ class Descent:
 
     def _add(self, what: str, name: str, text: str) -> None:
         nodes = [self._left.name, self._right.name]
-        self._found.append({"what": what, "id": name, "nodes": nodes, "text": text})
+        self._found.append(DifferingJson(what=what, id=name, nodes=nodes, text=text))
 
     async def _legs(
         self, member_id: str

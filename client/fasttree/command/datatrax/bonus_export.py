@@ -6,17 +6,18 @@ import csv
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypedDict
 
 import click
 
 from fasttree.client import Client, from_hundredths
 from fasttree.client.counts import counted
 from fasttree.client.files import check_replaceable
-from fasttree.client.forms.members import KNOWN_COLUMNS, Rows, as_of_json
+from fasttree.client.forms.members import KNOWN_COLUMNS, AsOfJson, Rows, as_of_json
 from fasttree.command.output import as_of_text, print_json
 from fasttree.command.reports.rows import typed_header
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import report_pb2, types_pb2
 
 _OWN = ("member_id", "sponsor_id", "placement_id", "placement_leg", "kind", "status", "rank", "joined_on")
@@ -24,7 +25,17 @@ _LAST = ("gv",)
 _MARKER = ".done"
 
 
+class BonusExportJson(TypedDict):
+    """The file, and what it is as of."""
+
+    file: str
+    members: int
+    period: str
+    as_of: AsOfJson
+
+
 @click.command("bonus-export")
+@prints(BonusExportJson)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--period", default="", metavar="YYYY-MM", help="Whose volumes; the current one where not given.")
 @click.option("--as-of-period", default="", metavar="YYYY-MM", help="As it was when this month was closed for good.")
@@ -56,8 +67,7 @@ def bonus_export(session: Session, file: Path, period: str, as_of_period: str, m
     finally:
         part.unlink(missing_ok=True)
     if session.json:
-        content = {"file": str(file), "members": count, "period": shown_period, "as_of": as_of_json(as_of)}
-        print_json(content)
+        print_json(BonusExportJson(file=str(file), members=count, period=shown_period, as_of=as_of_json(as_of)))
         return
     click.echo(f"{file}: {counted(count, 'member')}, volumes of {shown_period}, {as_of_text(as_of)}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -13,6 +13,7 @@ from fasttree.command.datatrax.status import cluster_of, service_address
 from fasttree.command.output import print_json
 from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.command.terminal import on_one_line
 
 if TYPE_CHECKING:
@@ -25,7 +26,28 @@ CLOCK_S = 2.0
 _FOLDER = Path("/datatrax/fasttree")
 
 
+class CheckJson(TypedDict):
+    """One thing that was looked at: what was found, and the mend where it is wrong."""
+
+    what: str
+    good: bool
+    said: str
+
+
+def check_json(found: Check) -> CheckJson:
+    """For programs."""
+    return {"what": found.what, "good": found.good, "said": found.said}
+
+
+class ChecksJson(TypedDict):
+    """A line for each thing that was looked at; `good`: nothing of it is wrong."""
+
+    good: bool
+    checks: list[CheckJson]
+
+
 @click.command()
+@prints(ChecksJson)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=_FOLDER)
 @click.option(
     "--cbldatatrax",
@@ -70,7 +92,7 @@ def check(
     found = run(checked(session, folder.absolute(), cbldatatrax, environment, root, port, http, clock_s, tell=tell))
     wrong = sum(not each.good for each in found)
     if session.json:
-        print_json({"good": not wrong, "checks": [each._asdict() for each in found]})
+        print_json(ChecksJson(good=not wrong, checks=[check_json(each) for each in found]))
     if wrong:
         raise CommandError(f"{counted(wrong, 'line is', 'lines are')} wrong")
 

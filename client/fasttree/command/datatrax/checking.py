@@ -16,10 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import Client, Endpoints, FastTreeClientError, Retries, TlsFiles
 from fasttree.client.calls.channels import Channels
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.command.datatrax.clocks import clock_difference_s
-from fasttree.command.datatrax.pages import json_page, page
 from fasttree.command.datatrax.places import Check, Place
-from fasttree.command.session import CommandError
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
 
@@ -180,8 +179,8 @@ async def _clock(name: str, address: str, patience: Patience, tls: TlsFiles | No
     what = f"clock of {name}"
     before_s = time.time()
     try:
-        date = (await asyncio.to_thread(page, address, "/livez", patience.answer_s, tls)).date
-    except CommandError as error:
+        date = await Pages(tls, None, patience.answer_s).date(address)
+    except PageError as error:
         return Check(what, False, f"can't be asked: {error}")
     difference_s = clock_difference_s(date, before_s, time.time())
     if difference_s is None:
@@ -220,12 +219,12 @@ async def _service(place: Place, http: str, answer_s: float, tls: TlsFiles | Non
         mend = "start `python -m services.datatrax`, or name another one with --http"
         said = f"does not answer ({getattr(error, 'strerror', None) or 'no answer in time'}): {mend}"
         found.append(Check(f"local instant port {host}:{place.instant_port}", False, said))
-    what = f"service at http://{http}"
+    what, pages = f"service at http://{http}", Pages(tls, None, answer_s)
     try:
-        ready = await asyncio.to_thread(page, http, "/readyz", answer_s, tls)
-        found.append(Check(what, ready.status == 200, ready.body.decode(errors="replace").strip()))
-        status = (await asyncio.to_thread(json_page, http, "/status", answer_s, tls)).get("cbldatatrax")
-    except CommandError as error:
+        ready = await pages.answer(http, "/readyz")
+        found.append(Check(what, ready.status == 200, ready.text.strip()))
+        status = (await pages.json(http, "/status")).get("cbldatatrax")
+    except PageError as error:
         return [*found, Check(what, False, str(error))]
     if status:
         refused = "; ".join(status["refused"])

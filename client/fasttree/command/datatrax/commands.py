@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
@@ -15,6 +16,7 @@ from fasttree.command.datatrax.programs import distributor_change, enrol, leave,
 from fasttree.command.datatrax.status import status
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.shapes import prints
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _HOSTS = click.option(
@@ -23,6 +25,40 @@ _HOSTS = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The host file; /datatrax/fasttree/hosts.PORT where not given.",
 )
+
+
+class FoundAtJson(TypedDict):
+    """A fault or a remark, and where it is."""
+
+    place: str
+    text: str
+
+
+class ConfigurationCheckedJson(TypedDict):
+    """What is to be said of CBLDATATRAX and its host file."""
+
+    file: str
+    hosts_file: str
+    clusters: list[str]
+    faults: list[FoundAtJson]
+    remarks: list[FoundAtJson]
+
+
+class ExplainedJson(TypedDict):
+    """A key: what it comes to, where that is from, what it does here, and did in 2016."""
+
+    name: str
+    value: str
+    source: str
+    effect: str
+    when: str
+    meaning_2016: str
+
+
+class FilesJson(TypedDict):
+    """Files that were written."""
+
+    files: list[str]
 
 
 @click.group()
@@ -40,6 +76,7 @@ def config() -> None:
 
 
 @config.command()
+@prints(ConfigurationCheckedJson)
 @_FILE
 @_HOSTS
 @json_option
@@ -50,13 +87,13 @@ def check(session: Session, file: Path, hosts_file: Path | None) -> None:
     found = read(file, hosts_file)
     if session.json:
         print_json(
-            {
-                "file": str(file),
-                "hosts_file": str(found.hosts_file or ""),
-                "clusters": [each.name for each in found.configuration.environments.values() if each.has_cluster],
-                "faults": [each._asdict() for each in found.faults],
-                "remarks": [each._asdict() for each in found.remarks],
-            }
+            ConfigurationCheckedJson(
+                file=str(file),
+                hosts_file=str(found.hosts_file or ""),
+                clusters=[each.name for each in found.configuration.environments.values() if each.has_cluster],
+                faults=[FoundAtJson(place=each.place, text=each.text) for each in found.faults],
+                remarks=[FoundAtJson(place=each.place, text=each.text) for each in found.remarks],
+            )
         )
     else:
         for each in found.faults:
@@ -74,6 +111,7 @@ def check(session: Session, file: Path, hosts_file: Path | None) -> None:
 
 
 @config.command()
+@prints(list[ExplainedJson])
 @_FILE
 @click.option("--environment", default="", help="One alone, such as live, beside what all share.")
 @click.option("--wide", is_flag=True, help="With when a change takes effect, and what each key did in 2016.")
@@ -96,6 +134,7 @@ def explain(session: Session, file: Path, environment: str, wide: bool) -> None:
 
 
 @config.command()
+@prints(FilesJson)
 @_FILE
 @click.option("--environment", required=True, help="Whose cluster it is, such as live.")
 @_HOSTS
@@ -110,7 +149,7 @@ def convert(
 
     written = write(file, environment, hosts_file, datatrax_host or socket.getfqdn(), folder)
     if session.json:
-        print_json({"files": [str(path) for path in written]})
+        print_json(FilesJson(files=[str(path) for path in written]))
         return
     for path in written:
         click.echo(path)

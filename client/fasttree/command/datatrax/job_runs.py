@@ -11,7 +11,7 @@ from typing import Any
 from fasttree.client import Client
 from fasttree.client.counts import counted
 from fasttree.client.status.imports import import_json
-from fasttree.command.datatrax.check import checked
+from fasttree.command.datatrax.check import check_json, checked
 from fasttree.command.datatrax.job_places import JobPlace
 from fasttree.command.output import Progress
 from fasttree.command.session import CommandError, Session
@@ -121,7 +121,7 @@ async def look_at_all(
     shown = [f"{each.what}: {each.said}" for each in wrong[:_SHOWN]]
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     text = f"{'; '.join(shown)}{more}" if wrong else f"{counted(len(found), 'line is', 'lines are')} good"
-    return Outcome(text, not wrong, {"checks": [each._asdict() for each in found]})
+    return Outcome(text, not wrong, {"checks": [check_json(each) for each in found]})
 
 
 async def same_everywhere(client: Client) -> Outcome:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import click
 
 from fasttree.client import Client, FastTreeClientError
+from fasttree.client.status.imports import ImportJson
+from fasttree.command.cluster.verify import DigestJson
+from fasttree.command.datatrax.check import CheckJson
 from fasttree.command.datatrax.place_options import place_options
 from fasttree.command.output import print_json
 from fasttree.command.ranges import AT_END, NumberRange, SecondsRange, parse_position
 from fasttree.command.session import CommandError, Session, common_options, json_option, run
+from fasttree.command.shapes import prints
 from fasttree.command.terminal import on_one_line
 
 if TYPE_CHECKING:
@@ -45,7 +49,67 @@ _wait_s = click.option(
 )
 
 
+class JobJson(TypedDict):
+    """How a run ended; `held`: another one goes on, and this one did nothing."""
+
+    job: str
+    ok: bool
+    held: bool
+    text: str
+
+
+class TransferJobJson(JobJson):
+    """What was sent, and what of it was refused, by the files' names."""
+
+    sent: NotRequired[dict[str, ImportJson]]
+    refused: NotRequired[dict[str, str]]
+    not_whole_yet: NotRequired[int]
+    problem: NotRequired[str]
+    remarks: NotRequired[list[str]]
+
+
+class WaitingJson(TypedDict):
+    """Files that a later run sends."""
+
+    waiting: list[str]
+    folder: str
+
+
+class OldFileJson(TypedDict):
+    """A file that has lain long enough; `name_stays`: an empty one stays in its place."""
+
+    file: str
+    bytes: int
+    name_stays: bool
+
+
+class PruneJobJson(JobJson):
+    """What was removed, or would be."""
+
+    files: NotRequired[list[OldFileJson]]
+    bytes: NotRequired[int]
+    dry_run: NotRequired[bool]
+
+
+#: "import" can't be written as the name of an attribute.
+_Newest = TypedDict("_Newest", {"import": NotRequired[ImportJson | None]})
+
+
+class VerifyJobJson(JobJson, _Newest):
+    """What the nodes hold, and the newest import."""
+
+    nodes: NotRequired[list[DigestJson]]
+    problems: NotRequired[list[str]]
+
+
+class CheckJobJson(JobJson):
+    """Each line of `fasttree datatrax check`."""
+
+    checks: NotRequired[list[CheckJson]]
+
+
 @click.command()
+@prints(TransferJobJson, WaitingJson)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--later/--now", default=None, help="Let a later run send them; as CBLDATATRAX says where not given, else now."
@@ -85,7 +149,7 @@ def transfer(
     names = put(place, files, options.packing, as_of_position)
     if is_later:
         if session.json:
-            print_json({"waiting": names, "folder": str(place.folder / "outgoing")})
+            print_json(WaitingJson(waiting=names, folder=str(place.folder / "outgoing")))
         else:
             for name in names:
                 click.echo(f"{name} waits in {place.folder / 'outgoing'}")
@@ -106,6 +170,7 @@ def run_job() -> None:
 
 
 @run_job.command(_EXPORT_TRANSFER)
+@prints(TransferJobJson)
 @_packing
 @_profile
 @_patience
@@ -120,6 +185,7 @@ def export_transfer(session: Session, **given: Any) -> int:
 
 
 @run_job.command()
+@prints(VerifyJobJson)
 @place_options
 @common_options
 def verify(session: Session, **given: Any) -> int:
@@ -131,6 +197,7 @@ def verify(session: Session, **given: Any) -> int:
 
 
 @run_job.command()
+@prints(PruneJobJson)
 @click.option("--done-days", type=_DAYS, default=30.0, show_default=True, help="Of what was taken; 0: it stays.")
 @click.option("--refused-days", type=_DAYS, default=90.0, show_default=True, help="Of what was refused; 0: it stays.")
 @click.option("--unfinished-days", type=_DAYS, default=7.0, show_default=True, help="Of what nobody ends; 0: stays.")
@@ -151,6 +218,7 @@ def prune(
 
 
 @run_job.command()
+@prints(CheckJobJson)
 @click.option("--environment", default="", help="Whose cluster of CBLDATATRAX is meant, such as live.")
 @place_options
 @common_options

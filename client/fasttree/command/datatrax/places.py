@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fasttree.client import Endpoints
-from fasttree.command.datatrax.reading import Finding, read
+from fasttree.command.datatrax.reading import FoundAt, read
 from services.datatrax.cbldatatrax.configuration import Environment
 from services.datatrax.cbldatatrax.conversion import cluster_name, cluster_of
 from services.datatrax.in_force.places import below, chosen_environment
@@ -148,5 +148,5 @@ def _is_here(address: str) -> bool:
     return False
 
 
-def _wrong(finding: Finding) -> Check:
+def _wrong(finding: FoundAt) -> Check:
     return Check(finding.place, False, finding.text)

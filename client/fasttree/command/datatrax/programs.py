@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from fasttree.client import PushOptions, UpdateFormatError
-from fasttree.client.forms.receipt_json import receipt_json
+from fasttree.client.forms.receipt_json import ReceiptJson, receipt_json
 from fasttree.client.forms.update_json import update_from_json
 from fasttree.command.output import print_json
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import pusher_pb2, types_pb2
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -48,6 +49,7 @@ def _profile_options(command: Command) -> Command:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
+@prints(ReceiptJson)
 @_id
 @_member
 @click.argument("amount")
@@ -61,6 +63,7 @@ def order(session: Session, update_id: str, ack: str, **change: str | None) -> N
 
 
 @click.command()
+@prints(ReceiptJson)
 @_id
 @_member
 @click.option("--sponsor", "sponsor_id", help="Who enrols the member; a new root where not given.")
@@ -75,6 +78,7 @@ def enrol(session: Session, update_id: str, ack: str, columns: tuple[str, ...], 
 
 
 @click.command("distributor-change")
+@prints(ReceiptJson)
 @_id
 @_member
 @_profile_options
@@ -90,6 +94,7 @@ def distributor_change(
 
 
 @click.command("tree-change")
+@prints(ReceiptJson)
 @_id
 @_member
 @click.argument("new_parent_id", metavar="[PARENT]", default="")
@@ -103,6 +108,7 @@ def tree_change(session: Session, update_id: str, ack: str, **change: str | None
 
 
 @click.command()
+@prints(ReceiptJson)
 @_id
 @_member
 @click.option("--mode", type=click.Choice(["compress", "leave_empty"]), help="What becomes of the place.")

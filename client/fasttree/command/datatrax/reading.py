@@ -20,7 +20,7 @@ from services.shared.files.durable import make_folder, write_durably
 HOSTS_FOLDER = Path("/datatrax/fasttree")
 
 
-class Finding(NamedTuple):
+class FoundAt(NamedTuple):
     """One fault or remark, and where it is."""
 
     place: str
@@ -34,8 +34,8 @@ class Read(NamedTuple):
     #: None where there is none.
     hosts_file: Path | None
     hosts: dict[int, Host]
-    faults: list[Finding]
-    remarks: list[Finding]
+    faults: list[FoundAt]
+    remarks: list[FoundAt]
 
 
 def read(file: Path, hosts_file: Path | None) -> Read:
@@ -52,13 +52,13 @@ def read(file: Path, hosts_file: Path | None) -> Read:
         usual = usual_hosts(configuration)
         hosts_file = usual if usual.exists() else None
     hosts: dict[int, Host] = {}
-    faults: list[Finding] = []
+    faults: list[FoundAt] = []
     if hosts_file is not None:
         faults = [_placed(text) for text in hosts_faults(hosts_file)]
         if not faults:
             hosts = hosts_by_line(hosts_file, read_lines(hosts_file))
             if not hosts:
-                faults = [Finding(str(hosts_file), "has no node: write a line for each, host report-port instant-port")]
+                faults = [FoundAt(str(hosts_file), "has no node: write a line for each, host report-port instant-port")]
     own = [_at(file, *fault) for fault in faults_of(configuration, hosts_file, hosts)]
     return Read(
         configuration, hosts_file, hosts, own + faults, [_at(file, *each) for each in remarks_of(configuration)]
@@ -113,10 +113,10 @@ def convert(file: Path, environment: str, hosts_file: Path | None, datatrax_host
     return [folder / name for name in files]
 
 
-def _at(file: Path, line: int, text: str) -> Finding:
-    return Finding(f"{file}, line {line}" if line else str(file), text)
+def _at(file: Path, line: int, text: str) -> FoundAt:
+    return FoundAt(f"{file}, line {line}" if line else str(file), text)
 
 
-def _placed(text: str) -> Finding:
+def _placed(text: str) -> FoundAt:
     place, _, rest = text.partition(": ")
-    return Finding(place, rest)
+    return FoundAt(place, rest)

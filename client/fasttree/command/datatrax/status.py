@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 
 from fasttree.client import Endpoints
-from fasttree.command.datatrax.pages import json_page
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.command.output import print_json, print_table
-from fasttree.command.session import CommandError, Session, common_options
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.command.terminal import on_one_line
 
 #: Where the service has its HTTP port, where no endpoints file says so.
 DEFAULT_HTTP = "127.0.0.1:50200"
 
 
+class WaitingChangeJson(TypedDict):
+    """A change of CBLDATATRAX that is not in force yet; line 0: no line says it any more."""
+
+    line: int
+    name: str
+    before: str
+    after: str
+    when: str
+
+
+class InForceJson(TypedDict, total=False):
+    """What of CBLDATATRAX the running service goes by; nothing where it was started without one."""
+
+    file: str
+    environment: str
+    takes_updates: bool
+    why_not: str
+    refused: list[str]
+    waiting: list[WaitingChangeJson]
+    values: dict[str, str]
+
+
 @click.command()
+@prints(InForceJson)
 @click.option("--http", "address", metavar="HOST:PORT", help="The service's HTTP port, where endpoints don't say it.")
 @common_options
 def status(session: Session, address: str | None) -> None:
     """What of CBLDATATRAX is in force, what waits for a start, what is refused; exit code 1 where something is."""
     tls = cluster_of(session).tls
-    found = json_page(address or service_address(session), "/status", session.timeout_s, tls).get("cbldatatrax")
+    pages = Pages(tls, None, session.timeout_s)
+    try:
+        found = run(pages.json(address or service_address(session), "/status")).get("cbldatatrax")
+    except PageError as error:
+        raise CommandError(str(error)) from None
     if session.json:
         print_json(found or {})
     elif found is None:

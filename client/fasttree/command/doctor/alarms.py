@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 #: Of FastTreeDiskAlmostFull.
 DISK_FREE_BYTES = 5e9
-_WEEK_S = 604_800.0
+
+
+def room(size_bytes: float) -> str:
+    """Such as "1.5 GB are"."""
+    for unit, bytes_of_one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= bytes_of_one:
+            return f"{size_bytes / bytes_of_one:.1f} {unit} are"
+    return "nothing is"
 
 
 class Alarm(NamedTuple):
@@ -26,6 +33,10 @@ class Alarm(NamedTuple):
     text: str
     fault: bool = True
 
+    def told(self, value: float) -> str:
+        """The text, of that value."""
+        return self.text.format(value=value, room=room(value))
+
     def rings(self, value: float) -> bool:
         """Whether the rule says so of it."""
         match self.relation:
@@ -37,24 +48,18 @@ class Alarm(NamedTuple):
                 return value == self.bound
 
 
-_ROOM = "{value:.2e} bytes are free on the disk of its state"
+_ROOM = "{room} free on the disk of its state"
 _ALMOST_FULL = "FastTreeDiskAlmostFull"
-_SOON_OVER = "its certificate is good for {value:.0f} s more"
 _HELD = "a heartbeat waited {value:.2f} s for its event loop in the last minute"
 _UNFIT = "the store of import files can't be used: imports are not taken"
 _REFUSES = "it refuses the pusher, whose log is not its own, and serves on"
 
-#: What `fasttree status` tells already (who is primary, lag, digests, imports, halts, pauses) is not told again.
+#: What `fasttree status` tells already (who is primary, lag, digests, imports, halts, pauses, certificates) is not told
+#: again.
 ALARMS = (
     Alarm("fasttree_pusher_disk_free_bytes", "<", DISK_FREE_BYTES, _ALMOST_FULL, _ROOM),
     Alarm("fasttree_node_disk_free_bytes", "<", DISK_FREE_BYTES, _ALMOST_FULL, _ROOM),
     Alarm("fasttree_coordinator_disk_free_bytes", "<", 1e9, _ALMOST_FULL, _ROOM),
-    *(
-        Alarm(
-            f"fasttree_{kind}_certificate_expires_in_seconds", "<", _WEEK_S, "FastTreeCertificateSoonOver", _SOON_OVER
-        )
-        for kind in ("pusher", "node", "coordinator")
-    ),
     Alarm("fasttree_pusher_import_store_unfit", "==", 1, "FastTreeImportStoreUnfit", _UNFIT),
     Alarm("fasttree_node_pusher_refused", "==", 1, "FastTreeLogRefused", _REFUSES),
     Alarm(

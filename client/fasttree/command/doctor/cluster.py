@@ -86,7 +86,7 @@ async def figures(client: Client, http_ports: dict[str, str]) -> AsyncIterator[F
             raise page
         try:
             for alarm, value in ringing(page):
-                text = f"{part}: {alarm.text.format(value=value)}"
+                text = f"{part}: {alarm.told(value)}"
                 mend = mend_of(alarm.alert)
                 yield Finding(check="figures", text=text, mend=mend, alert=alarm.alert, fault=alarm.fault)
             versions |= dict.fromkeys([part], ", ".join(sorted(versions_of(page))) or "before 0.1.0")

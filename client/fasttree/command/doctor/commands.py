@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import TypedDict
 
 import click
 
@@ -18,10 +19,19 @@ from fasttree.command.local.free_ports import is_free
 from fasttree.command.output import print_json
 from fasttree.command.screen.styled import Line, Style, Text, print_lines
 from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.command.status.looking import look, status_client
 
 
+class FindingsJson(TypedDict):
+    """All that is wrong or worth a look, faults first."""
+
+    faults: int
+    findings: list[Finding]
+
+
 @click.command()
+@prints(FindingsJson)
 @common_options
 def doctor(session: Session) -> None:
     """Finds what is wrong on this machine and in the cluster: a line each, with the mend.

@@ -8,7 +8,7 @@ import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fasttree.command.doctor.alarms import DISK_FREE_BYTES
+from fasttree.command.doctor.alarms import DISK_FREE_BYTES, room
 from fasttree.command.doctor.findings import Finding
 
 
@@ -41,5 +41,5 @@ async def state_folder(folder: Path) -> AsyncIterator[Finding]:
             )
     free = shutil.disk_usage(folder).free
     if free < DISK_FREE_BYTES:
-        text = f"{free / 1e9:.1f} GB are free on the disk of {folder}"
+        text = f"{room(free)} free on the disk of {folder}"
         yield Finding(check="disk", text=text, mend="make room before it is full", alert="FastTreeDiskAlmostFull")

@@ -13,7 +13,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 
@@ -31,6 +31,46 @@ _RULES_S = 5.0
 _QUIET_S = 3.0
 #: What a cluster begins with where nobody says anything else.
 _FIRST_RULES: dict[str, Any] = {"volume_types": ["PV"], "periods": ["2000-01"], "columns": {}}
+
+
+class GuessJson(TypedDict):
+    """What a file's form seems to be, and the option that would say so."""
+
+    says: str
+    option: str
+
+
+class FaultJson(TypedDict):
+    """What is wrong at one place; line 0: with the whole file."""
+
+    line: int
+    column: str
+    reason: str
+
+
+class FaultKindJson(TypedDict):
+    """Rows that are wrong alike, and the first lines of them."""
+
+    count: int
+    column: str
+    reason: str
+    lines: list[int]
+
+
+class CheckedJson(TypedDict):
+    """What would become of an import file; `command`: how it would be imported, `rules`: by whose it was checked."""
+
+    file: str
+    good: bool
+    rows: int
+    refused_rows: int
+    guesses: list[GuessJson]
+    problems: list[FaultJson]
+    kinds: list[FaultKindJson]
+    remark: str
+    written_rows: int
+    command: str
+    rules: str
 
 
 async def check(session: Session, file: Path, refused: Path | None, form: Mapping[str, Any]) -> None:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 
 from fasttree.client import Client, FailedPreconditionError, UploadOptions
 from fasttree.client.counts import counted
-from fasttree.client.status.imports import import_json
-from fasttree.command.imports.check import check
+from fasttree.client.status.imports import ImportJson, import_json
+from fasttree.command.imports.check import CheckedJson, check
 from fasttree.command.imports.mapping import as_message, mapping_options, own_form, write_profile
 from fasttree.command.output import Progress, print_json
 from fasttree.command.ranges import AT_END, parse_position
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import pusher_pb2, treenode_pb2
 
 _REJECTED_ROWS_SHOWN = 20
+_POLL_S = 0.25
+_UNDER_WAY = (
+    treenode_pb2.IMPORT_PHASE_DOWNLOADING,
+    treenode_pb2.IMPORT_PHASE_CHECKING,
+    treenode_pb2.IMPORT_PHASE_BUILDING,
+    treenode_pb2.IMPORT_PHASE_REPLAYING,
+)
 _UPDATES_SINCE_EXPORT = "UPDATES_SINCE_EXPORT"
 
 _PHASES = {
@@ -31,6 +40,21 @@ _PHASES = {
     treenode_pb2.IMPORT_PHASE_DONE: "done",
     treenode_pb2.IMPORT_PHASE_REFUSED: "refused",
 }
+
+
+class RejectedRowJson(TypedDict):
+    """A row that an import was refused for."""
+
+    line: int
+    column: str
+    reason: str
+
+
+class ImportEndedJson(ImportJson):
+    """An import, how it ended or where it is, and the first rows that it was refused for."""
+
+    rejected_rows: list[RejectedRowJson]
+    rejected_count: int
 
 
 class _FileOrCommand(click.Group):
@@ -76,6 +100,7 @@ def import_group(session: Session) -> None:
 
 
 @import_group.command("file", hidden=True)
+@prints(ImportEndedJson, CheckedJson)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--wait", is_flag=True, help="Wait until every node serves it.")
 @click.option(
@@ -126,6 +151,7 @@ def import_file(
 
 
 @import_group.command("rollback")
+@prints(ImportEndedJson)
 @click.option("--wait", is_flag=True, help="Wait until every node serves it.")
 @common_options
 def rollback(session: Session, wait: bool) -> None:
@@ -142,6 +168,7 @@ def rollback(session: Session, wait: bool) -> None:
 
 
 @import_group.command("list")
+@prints(list[ImportJson])
 @common_options
 def list_imports(session: Session) -> None:
     """The newest imports."""
@@ -206,19 +233,50 @@ async def _watch(client: Client, session: Session, import_id: int) -> pusher_pb2
         progress.line(f"import {import_id} rolls out all the same; `fasttree status` shows how far it is")
         raise
     progress.clear()
+    return (
+        await until_all_serve(client, status, session.timeout_s)
+        if status.state == pusher_pb2.IMPORT_STATE_DONE
+        else status
+    )
+
+
+async def until_all_serve(
+    client: Client, status: pusher_pb2.ImportStatus, patience_s: float
+) -> pusher_pb2.ImportStatus:
+    """Waits for the nodes that are still taking an import that is done: it is done once those serve it that were
+    healthy, and who comes back takes it after them. One that is away is not waited for, nor one of which nothing is
+    heard for `patience_s`: they are told."""
+    import_id, seen, heard_s = status.manifest.import_id, "", time.monotonic()
+    while names := {node.node for node in status.nodes if node.progress.phase in _UNDER_WAY}:
+        pusher = await client.get_pusher()
+        connected = {node.node: node.import_id for node in pusher.nodes if node.connected}
+        status = next((each for each in pusher.imports if each.manifest.import_id == import_id), status)
+        # Phases may be told late: what a node serves, it says itself.
+        late = [node for node in status.nodes if node.node in names and connected.get(node.node, 0) < import_id]
+        told, now_s = str(status), time.monotonic()
+        if told != seen:
+            seen, heard_s = told, now_s
+        if not any(node.node in connected for node in late) or now_s - heard_s > patience_s:
+            for node in late:
+                why = f": {node.progress.reason}" if node.progress.reason else ""
+                click.echo(f"warning: {node.node} does not serve import {import_id} yet{why}", err=True)
+            break
+        await asyncio.sleep(_POLL_S)
     return status
 
 
 def _tell(session: Session, status: pusher_pb2.ImportStatus) -> None:
     """The outcome; a refusal with its rows, as an error."""
-    content = import_json(status)
     refusals = [node for node in status.nodes if node.progress.phase == treenode_pb2.IMPORT_PHASE_REFUSED]
-    content["rejected_rows"] = [
-        {"line": row.line, "column": row.column, "reason": row.reason}
-        for node in refusals[:1]
-        for row in node.progress.rejected_rows
-    ]
-    content["rejected_count"] = max((node.progress.rejected_count for node in refusals), default=0)
+    content: ImportEndedJson = {
+        **import_json(status),
+        "rejected_rows": [
+            {"line": row.line, "column": row.column, "reason": row.reason}
+            for node in refusals[:1]
+            for row in node.progress.rejected_rows
+        ],
+        "rejected_count": max((node.progress.rejected_count for node in refusals), default=0),
+    }
     if session.json:
         print_json(content)
     elif status.state == pusher_pb2.IMPORT_STATE_DONE:

@@ -4,14 +4,49 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.shapes import prints
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _id_option = click.option("--id", "key_id", default="", help="Of the new key; today's date where not given.")
+
+
+class KeysJson(TypedDict):
+    """The keys of a file, by their ids: the first one seals."""
+
+    file: str
+    keys: list[str]
+
+
+class SealedByJson(TypedDict):
+    """What one key has sealed in a folder."""
+
+    folder: str
+    key: str
+    files: int
+    records: int
+    #: Whether the file that was named has the key; null where none was.
+    is_here: bool | None
+
+
+class ClearJson(TypedDict):
+    """What is not sealed in a folder."""
+
+    folder: str
+    files: int
+    records: int
+
+
+class KeysNeededJson(TypedDict):
+    """Which keys are needed yet, and how much is clear."""
+
+    sealed: list[SealedByJson]
+    clear: list[ClearJson]
 
 
 @click.group()
@@ -23,6 +58,7 @@ def keys() -> None:
 
 
 @keys.command()
+@prints(KeysJson)
 @_file_argument
 @_id_option
 @json_option
@@ -33,12 +69,13 @@ def init(session: Session, file: Path, key_id: str) -> None:
     key_id = key_id or _today()
     make(file, key_id)
     if session.json:
-        print_json({"file": str(file), "keys": [key_id]})
+        print_json(KeysJson(file=str(file), keys=[key_id]))
     else:
         click.echo(f"{file} has the new key {key_id}: name it in sealing.key_file, and keep a copy elsewhere")
 
 
 @keys.command()
+@prints(KeysJson)
 @_file_argument
 @_id_option
 @json_option
@@ -48,7 +85,7 @@ def rotate(session: Session, file: Path, key_id: str) -> None:
 
     found = put_first(file, key_id or _today())
     if session.json:
-        print_json({"file": str(file), "keys": found.ids})
+        print_json(KeysJson(file=str(file), keys=found.ids))
     else:
         old = ", ".join(found.ids[1:])
         first = found.first.key_id
@@ -56,6 +93,7 @@ def rotate(session: Session, file: Path, key_id: str) -> None:
 
 
 @keys.command()
+@prints(KeysNeededJson)
 @click.option(
     "--dir",
     "folders",
@@ -75,7 +113,7 @@ def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> 
 
     known = keys_in(key_file) if key_file is not None else None
     found = found_in(folders)
-    rows = [
+    rows: list[SealedByJson] = [
         {
             "folder": str(each.folder),
             "key": key_id,
@@ -86,18 +124,18 @@ def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> 
         for each in found
         for key_id in sorted({*each.files, *each.records})
     ]
-    clear = [
+    clear: list[ClearJson] = [
         {"folder": str(each.folder), "files": each.clear_files, "records": each.clear_records}
         for each in found
         if each.clear_files or each.clear_records
     ]
     if session.json:
-        print_json({"sealed": rows, "clear": clear})
+        print_json(KeysNeededJson(sealed=rows, clear=clear))
     else:
-        told = [[str(row[name]) for name in ("folder", "key", "files", "records")] for row in rows]
-        told += [[str(each["folder"]), "(clear)", str(each["files"]), str(each["records"])] for each in clear]
+        told = [[row["folder"], row["key"], str(row["files"]), str(row["records"])] for row in rows]
+        told += [[each["folder"], "(clear)", str(each["files"]), str(each["records"])] for each in clear]
         print_table(["folder", "key", "files", "log records"], told)
-    if lacking := sorted({str(row["key"]) for row in rows if row["is_here"] is False}):
+    if lacking := sorted({row["key"] for row in rows if row["is_here"] is False}):
         raise CommandError(
             f"{key_file} lacks key {', '.join(lacking)}, by which something is sealed: bring it back there"
         )

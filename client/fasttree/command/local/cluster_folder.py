@@ -63,6 +63,14 @@ class ClusterFolder:
         self.tokens = self.path / "tokens"
         self._lock: IO[str] | None = None
 
+    def check_settings(self, assignments: Sequence[str], *, tokens: bool) -> None:
+        """Raises CommandError where a service would take no such setting: before one is started. What --set says of
+        tokens, where the cluster makes their keys yet, those judge who read it."""
+        from fasttree.command.settings.reading import check_given  # it loads the settings of every service
+
+        given = tuple(each for each in assignments if not (tokens and each.startswith("tokens.")))
+        check_given(self.settings if self.settings.exists() else None, given)
+
     def take(self) -> None:
         """Makes the folder ours until this process ends, and lays out what is missing. Raises CommandError."""
         try:

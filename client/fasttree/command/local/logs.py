@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
+from fasttree.command.output import print_json_line
 from fasttree.command.ranges import COUNT_OR_NONE
-from fasttree.command.session import DEFAULT_PLACES, CommandError
+from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option
+from fasttree.command.shapes import prints
 from fasttree.command.terminal import on_one_line
 
 _POLL_S = 0.2
@@ -18,26 +22,36 @@ _POLL_S = 0.2
 _READ_BYTES_MAX = 1 << 20
 
 
+class LogLineJson(TypedDict):
+    """A line that a process wrote."""
+
+    service: str
+    line: str
+
+
 @click.command()
+@prints(lines=LogLineJson)
 @click.argument("services", nargs=-1, metavar="[SERVICE]…")
 @click.option("-f", "--follow", is_flag=True, help="Goes on with what is written, until Ctrl-C.")
 @click.option("-n", "--lines", "count", type=COUNT_OR_NONE, default=20, show_default=True, help="Last lines of each.")
 @click.option(
     "--dir", "folder", type=click.Path(path_type=Path), help="Folder of `fasttree up`; .fasttree or .demo if not given."
 )
-def logs(services: tuple[str, ...], follow: bool, count: int, folder: Path | None) -> None:
+@json_option
+def logs(session: Session, services: tuple[str, ...], follow: bool, count: int, folder: Path | None) -> None:
     """What coordinator, pusher, nodes and VIP of a cluster of `fasttree up` wrote; SERVICE: theirs alone.
 
     It may run or have ended. On other machines, the logs are where the services were started: `journalctl -u …`.
     """
     tails = [_Tail(path) for path in _chosen(_folder(folder), services)]
     width = max(len(tail.name) for tail in tails) if len(tails) > 1 else 0
+    show = _print_json if session.json else partial(_print, width=width)
     for tail in tails:
-        _print(tail.name, tail.new_lines()[-count:] if count else tail.new_lines()[:0], width)
+        show(tail.name, tail.new_lines()[-count:] if count else tail.new_lines()[:0])
     while follow:
         time.sleep(_POLL_S)
         for tail in tails:
-            _print(tail.name, tail.new_lines(), width)
+            show(tail.name, tail.new_lines())
 
 
 def _folder(named: Path | None) -> Path:
@@ -58,6 +72,11 @@ def _chosen(folder: Path, services: Sequence[str]) -> list[Path]:
     if not there:
         raise CommandError(f"{folder} is empty: nothing was started there yet")
     return [there[service] for service in dict.fromkeys(services)] or list(there.values())
+
+
+def _print_json(name: str, lines: Sequence[str]) -> None:
+    for line in lines:
+        print_json_line(LogLineJson(service=name, line=line))
 
 
 def _print(name: str, lines: Sequence[str], width: int) -> None:

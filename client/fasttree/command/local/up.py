@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import Endpoints
 from fasttree.client.calls.channels import Channels
+from fasttree.client.endpoints import EndpointsJson
 from fasttree.command.local.certificates import certificates_of, cluster_name
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
 from fasttree.command.local.console_place import CONSOLE_PORT, console_place
@@ -30,6 +31,7 @@ from fasttree.command.machines.server import check_server
 from fasttree.command.processes import die_with_parent, inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import CommandError, Session, json_option, run
+from fasttree.command.shapes import prints
 from fasttree.command.tokens.cluster_tokens import token_settings
 
 _POLL_S = 0.05
@@ -46,6 +48,7 @@ PUSHERS_MAX = 5
 
 
 @click.command()
+@prints(EndpointsJson)
 @click.option("--nodes", type=WholeRange(1, NODES_MAX), help="Tree nodes; as many as at the last start, 2 at first.")
 @click.option(
     "--dir",
@@ -156,6 +159,7 @@ def up(
         check_server(machines)
     if vip_port is None:
         vip_port = datatrax.configured.vip_port if datatrax and datatrax.configured else VIP_PORT
+    home.check_settings(assignments, tokens=tokens)
     if not folder.exists():  # what can't start leaves nothing behind
         _check_free(host, vip_port)
         _check_datatrax(host, datatrax)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import click
 
@@ -12,6 +12,7 @@ from fasttree.client.counts import counted
 from fasttree.command.log.sealed import key_file_option, use_keys
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.shapes import prints
 from services.pusher.backups.backups import BackupError, Copied, back_up, restore
 from services.pusher.log.store import LogStoreError
 from services.shared.files.sealed.errors import SealKeyError
@@ -24,7 +25,21 @@ _folder = click.option(
 )
 
 
+class CopiedJson(TypedDict):
+    """What a backup holds."""
+
+    log_id: str
+    first_position: int
+    last_position: int
+    imports: list[str]
+    size_bytes: int
+    backup: NotRequired[str]
+    #: Of one that was brought back: where the log went that lay there.
+    moved_to: NotRequired[str]
+
+
 @click.command("backup")
+@prints(CopiedJson)
 @click.argument("target", type=click.Path(path_type=Path, file_okay=False))
 @_folder
 @key_file_option
@@ -36,12 +51,15 @@ def backup_command(session: Session, target: Path, folder: Path, key_file: str) 
     """
     copied = _run(session, key_file, lambda progress: back_up(folder, target, progress))
     if session.json:
-        print_json({**_json(copied), "backup": str(target)})
+        content = _json(copied)
+        content["backup"] = str(target)
+        print_json(content)
     else:
         click.echo(f"{_text(copied)}: backed up to {target}")
 
 
 @click.command("restore")
+@prints(CopiedJson)
 @click.argument("backup", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_folder
 @key_file_option
@@ -55,7 +73,9 @@ def restore_command(session: Session, backup: Path, folder: Path, key_file: str)
     copied = _run(session, key_file, lambda progress: restore(backup, folder, progress))
     moved_to = str(copied.moved_to) if copied.moved_to is not None else ""
     if session.json:
-        print_json({**_json(copied), "moved_to": moved_to})
+        content = _json(copied)
+        content["moved_to"] = moved_to
+        print_json(content)
         return
     click.echo(f"{_text(copied)}: brought back to {folder}")
     if moved_to:
@@ -74,7 +94,7 @@ def _run(session: Session, key_file: str, work: Callable[[Callable[[str, int, in
         progress.clear()
 
 
-def _json(copied: Copied) -> dict[str, Any]:
+def _json(copied: Copied) -> CopiedJson:
     return {
         "log_id": copied.log.log_id,
         "first_position": copied.log.first_position,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -27,7 +27,7 @@ def change_rules(
     session: Session,
     updates: Sequence[types_pb2.Update],
     sentence: Callable[[types_pb2.Rules], str],
-    members: Callable[[types_pb2.Rules], dict[str, Any]],
+    members: Callable[[types_pb2.Rules], Mapping[str, Any]],
 ) -> None:
     """Pushes changes of the rules, and says what holds now, in words or JSON. Raises CommandError for the first that is
     refused; the others hold."""

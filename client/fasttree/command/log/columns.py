@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import click
 
@@ -10,10 +10,29 @@ from fasttree.client.forms.update_ids import new_id
 from fasttree.command.log.changing import change_rules, rules_in_force
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import Session, common_options
+from fasttree.command.shapes import prints
 from fasttree.v1 import types_pb2
 
 #: As the header of an import file writes them.
 _TYPES = ("text", "integer", "decimal", "date")
+
+
+class ColumnJson(TypedDict):
+    """A declared column of members."""
+
+    column: str
+    type: str
+    personal: bool
+
+
+class _Columns(TypedDict):
+    columns: list[ColumnJson]
+
+
+class ColumnsChangedJson(_Columns):
+    """What holds by the record at that position."""
+
+    position: int
 
 
 @click.group("column")
@@ -22,6 +41,7 @@ def column() -> None:
 
 
 @column.command("list")
+@prints(list[ColumnJson])
 @common_options
 def list_columns(session: Session) -> None:
     """Every declared column with its type."""
@@ -33,6 +53,7 @@ def list_columns(session: Session) -> None:
 
 
 @column.command("declare")
+@prints(ColumnsChangedJson)
 @click.argument("name")
 @click.argument("type_name", metavar="TYPE", type=click.Choice(_TYPES))
 @click.option("--personal", is_flag=True, help="Its texts are people's own: seen by right alone, and erasable.")
@@ -55,5 +76,5 @@ def _kind(column: types_pb2.ColumnDeclared) -> str:
     return f"personal {column.type}" if column.personal else column.type
 
 
-def _members(rules: types_pb2.Rules) -> dict[str, Any]:
+def _members(rules: types_pb2.Rules) -> _Columns:
     return {"columns": [{"column": each.name, "type": each.type, "personal": each.personal} for each in rules.columns]}

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict
 
 import click
 from click.core import ParameterSource
@@ -20,6 +21,7 @@ from fasttree.command.log.sealed import key_file_option, use_keys
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.ranges import POSITION
 from fasttree.command.session import ASKING_OPTIONS, CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.pusher.log.store import LogStoreError
@@ -35,6 +37,39 @@ _folder_option = click.option(
 _to_option = click.option("--to", "last", type=POSITION, help="Last position; the log's last now.")
 
 
+class RecordJson(TypedDict):
+    """An update where it stands in the log, in the form that `fasttree push` takes."""
+
+    position: int
+    update: dict[str, Any]
+
+
+class LogVerifiedJson(TypedDict):
+    """What was read and checked."""
+
+    first_position: int
+    last_position: int
+    records: int
+    sound: bool
+    problems: NotRequired[list[str]]
+
+
+class SkippedJson(TypedDict):
+    """An update that counts no more, and the record that says so."""
+
+    skipped_position: int
+    skipped_update_id: str
+    position: int
+    reason: str
+
+
+class AdoptedJson(TypedDict):
+    """The log that goes on, and those in whose place."""
+
+    log_id: str
+    replaced_log_ids: list[str]
+
+
 @click.group()
 def log() -> None:
     """The pusher's log: dump, verify, back up, bring back; skip an update, adopt a log that is not the nodes'."""
@@ -47,6 +82,7 @@ log.add_command(copy_command)
 
 
 @log.command()
+@prints(lines=RecordJson)
 @_from_option
 @_to_option
 @_folder_option
@@ -63,7 +99,7 @@ def dump(
             return
         text = update_to_json(update)
         if session.json:
-            print_json_line({"position": position, "update": json.loads(text)})
+            print_json_line(RecordJson(position=position, update=json.loads(text)))
         else:
             click.echo(text)
 
@@ -94,6 +130,7 @@ def dump(
 
 
 @log.command()
+@prints(LogVerifiedJson)
 @_from_option
 @_to_option
 @_folder_option
@@ -133,13 +170,15 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
 
     start, position = run(body())
     if session.json:
-        print_json({"first_position": start, "last_position": position, "records": position - start + 1, "sound": True})
+        records = position - start + 1
+        print_json(LogVerifiedJson(first_position=start, last_position=position, records=records, sound=True))
     else:
         where = "as the pusher sends them, the newest from its memory; --folder DIR reads its disk"
         click.echo(f"{counted(position - start + 1, 'record')}, positions {start} to {position}: sound, {where}")
 
 
 @log.command()
+@prints(SkippedJson)
 @click.argument("position", type=POSITION)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the log, and listed with the update.")
 @click.option("--force", is_flag=True, help="Although a node has taken it: that node joins anew.")
@@ -155,7 +194,7 @@ def skip(session: Session, position: int, reason: str, force: bool) -> None:
             return await client.skip_update(position, reason, force=force)
 
     answer = run(body())
-    figures = {
+    figures: SkippedJson = {
         "skipped_position": position,
         "skipped_update_id": answer.skipped_update_id,
         "position": answer.position,
@@ -168,6 +207,7 @@ def skip(session: Session, position: int, reason: str, force: bool) -> None:
 
 
 @log.command()
+@prints(AdoptedJson)
 @click.option("--reason", required=True, help="Why, for the nodes' logs and whoever asks later.")
 @common_options
 def adopt(session: Session, reason: str) -> None:
@@ -183,7 +223,7 @@ def adopt(session: Session, reason: str) -> None:
     answer = run(body())
     replaced = list(answer.replaced_log_ids)
     if session.json:
-        print_json({"log_id": answer.log_id, "replaced_log_ids": replaced})
+        print_json(AdoptedJson(log_id=answer.log_id, replaced_log_ids=replaced))
     else:
         click.echo(f"log {answer.log_id} stands in the place of {', '.join(replaced)}; import a file now, if none is")
 
@@ -216,14 +256,16 @@ def _verify_folder(session: Session, folder: Path, first: int, last: int) -> Non
         found = verify_log(folder, first, last)
     if (first or last) and found.first_position > found.last_position:
         raise _none_there(folder, first, last)
-    figures = {
+    figures: LogVerifiedJson = {
         "first_position": found.first_position,
         "last_position": found.last_position,
         "records": found.records,
         "sound": not found.problems,
     }
     if session.json:
-        print_json({**figures, "problems": found.problems} if found.problems else figures)
+        if found.problems:
+            figures["problems"] = list(found.problems)
+        print_json(figures)
     else:
         for problem in found.problems:
             click.echo(problem)

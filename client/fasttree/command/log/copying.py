@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 
 from fasttree.command.log.sealed import key_file_option, use_keys
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.shapes import prints
 from services.pusher.log.jetstream.settings import STREAM_PATTERN, JetstreamSettings
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.settings import LogSettings
@@ -18,7 +19,18 @@ from services.pusher.log.store import LogStoreError
 from services.shared.postgresql.names import SCHEMA_PATTERN
 
 
+class LogCopiedJson(TypedDict):
+    """What is in the copy; `moved`: it is the log from now on."""
+
+    log_id: str
+    first_position: int
+    last_position: int
+    trimmed_ids: int
+    moved: bool
+
+
 @click.command("copy")
+@prints(LogCopiedJson)
 @click.option(
     "--from",
     "folder",
@@ -75,13 +87,13 @@ def copy_command(
         progress.clear()
     if session.json:
         print_json(
-            {
-                "log_id": copied.log_id,
-                "first_position": copied.ends.first,
-                "last_position": copied.ends.last,
-                "trimmed_ids": copied.old_ids,
-                "moved": copied.moved,
-            }
+            LogCopiedJson(
+                log_id=copied.log_id,
+                first_position=copied.ends.first,
+                last_position=copied.ends.last,
+                trimmed_ids=copied.old_ids,
+                moved=copied.moved,
+            )
         )
         return
     what = f"log {copied.log_id}, positions {copied.ends.first} to {copied.ends.last}"

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import click
 
 from fasttree.client.counts import counted
 from fasttree.command.output import print_json
 from fasttree.command.session import Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import pusher_pb2
 
 
+class ErasedJson(TypedDict):
+    """The record that erased a member, and how many values went at the pusher."""
+
+    member_id: str
+    position: int
+    values: int
+
+
+class ErasureJson(TypedDict):
+    """Who still has something of an erased member, and how many values came since."""
+
+    member_id: str
+    position: int
+    done: bool
+    waits_for: list[str]
+    values_since: int
+
+
 @click.command("erase")
+@prints(ErasedJson, ErasureJson)
 @click.argument("member_id", metavar="ID")
 @click.option("--status", is_flag=True, help="Erases nothing: says who still has something of an erased member.")
 @common_options
@@ -32,7 +52,7 @@ def erase(session: Session, member_id: str, *, status: bool) -> None:
 
     answer = run(body())
     if session.json:
-        print_json({"member_id": member_id, "position": answer.position, "values": answer.values})
+        print_json(ErasedJson(member_id=member_id, position=answer.position, values=answer.values))
     else:
         told = f"position {answer.position}: {counted(answer.values, 'value')} of {member_id} erased at the pusher"
         click.echo(f"{told}; `fasttree erase {member_id} --status` says whether every node has done so")
@@ -46,7 +66,7 @@ def _show_status(session: Session, member_id: str) -> None:
     found = run(body())
     waits = [each.node for each in found.nodes if not each.done]
     if session.json:
-        figures: dict[str, Any] = {
+        figures: ErasureJson = {
             "member_id": member_id,
             "position": found.position,
             "done": found.done,

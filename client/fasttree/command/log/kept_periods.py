@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 from fasttree.client import FastTreeClientError
 from fasttree.command.session import Session
 from fasttree.v1 import treenode_pb2
 
 _GIGABYTE = 1e9
+
+
+class KeptJson(TypedDict):
+    """What a node keeps of a closed period."""
+
+    node: str
+    import_id: int
+    position: int
+    digest: str
+    size_bytes: int
 
 
 async def nodes_that_answer(session: Session) -> list[treenode_pb2.GetNodeResponse]:
@@ -25,7 +35,7 @@ async def nodes_that_answer(session: Session) -> list[treenode_pb2.GetNodeRespon
     return sorted(found, key=lambda answer: answer.address.name)
 
 
-def kept_json(period: str, nodes: Sequence[treenode_pb2.GetNodeResponse]) -> list[dict[str, Any]]:
+def kept_json(period: str, nodes: Sequence[treenode_pb2.GetNodeResponse]) -> list[KeptJson]:
     """What each node keeps of a period, for programs."""
     return [
         {

@@ -4,20 +4,46 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+from typing import TypedDict
 
 import click
 
 from fasttree.client.forms.update_ids import new_id
 from fasttree.client.status.periods import period_rows
 from fasttree.command.log.changing import change_rules, rules_in_force
-from fasttree.command.log.kept_periods import kept_json, kept_text, nodes_that_answer
+from fasttree.command.log.kept_periods import KeptJson, kept_json, kept_text, nodes_that_answer
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import types_pb2
 
 _MONTH = re.compile(r"\d{4}-\d{2}")
 _FAR_MONTHS = 12
+
+
+class PeriodJson(TypedDict):
+    """A commission period."""
+
+    period: str
+    state: str
+    late_until: str
+
+
+class KeptPeriodJson(PeriodJson):
+    """The same, with the nodes that keep its state once it is closed."""
+
+    kept: list[KeptJson]
+
+
+class _Orders(TypedDict):
+    periods: list[PeriodJson]
+    volume_types: list[str]
+
+
+class OrdersChangedJson(_Orders):
+    """What orders may name by the record at that position."""
+
+    position: int
 
 
 @click.group("period")
@@ -26,6 +52,7 @@ def period() -> None:
 
 
 @period.command("list")
+@prints(list[KeptPeriodJson])
 @common_options
 def list_periods(session: Session) -> None:
     """Every period, the current one first; of closed ones, which nodes keep the state for reports (--as-of-period)."""
@@ -58,6 +85,7 @@ def _takes(state: str, until: str) -> str:
 
 
 @period.command("open")
+@prints(OrdersChangedJson)
 @click.argument("month", metavar="YYYY-MM")
 @click.option("--current", is_flag=True, help="Orders that name no period fall into it from now on.")
 @click.option("--yes", is_flag=True, help="Does not ask about a month that is more than a year off.")
@@ -75,6 +103,7 @@ def open_period(session: Session, month: str, current: bool, yes: bool) -> None:
 
 
 @period.command("close")
+@prints(OrdersChangedJson)
 @click.argument("month", metavar="YYYY-MM")
 @click.option("--late-until", metavar="YYYY-MM-DD", default="", help="Orders that name it are taken to that day's end.")
 @click.option("--yes", is_flag=True, help="Does not ask about a month that is still to come.")
@@ -127,6 +156,7 @@ def volume_type() -> None:
 
 
 @volume_type.command("list")
+@prints(list[str])
 @common_options
 def list_types(session: Session) -> None:
     """Every volume type, the default first."""
@@ -139,6 +169,7 @@ def list_types(session: Session) -> None:
 
 
 @volume_type.command("add")
+@prints(OrdersChangedJson)
 @click.argument("name")
 @common_options
 def add_type(session: Session, name: str) -> None:
@@ -157,7 +188,7 @@ def _sentence(rules: types_pb2.Rules) -> str:
     return f"periods: {takes}; volume types: {', '.join(rules.volume_types)}"
 
 
-def _members(rules: types_pb2.Rules) -> dict[str, Any]:
+def _members(rules: types_pb2.Rules) -> _Orders:
     return {
         "periods": [{"period": name, "state": state, "late_until": until} for name, state, until in period_rows(rules)],
         "volume_types": list(rules.volume_types),

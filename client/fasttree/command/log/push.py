@@ -18,10 +18,11 @@ from fasttree.client import PushOptions, UpdateFormatError
 from fasttree.client.counts import counted
 from fasttree.client.forms.csv_updates import CsvUpdates
 from fasttree.client.forms.pieces import JsonLines, Pieces
-from fasttree.client.forms.receipt_json import OUTCOMES, receipt_json
+from fasttree.client.forms.receipt_json import OUTCOMES, ReceiptJson, receipt_json
 from fasttree.client.forms.update_json import CHANGES
 from fasttree.command.output import Progress, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import pusher_pb2, types_pb2
 
 _LEVELS = {
@@ -38,6 +39,7 @@ _VALUES = re.compile(r'"[^"]*"|\S*\d\S*')
 
 
 @click.command()
+@prints(lines=ReceiptJson)
 @click.argument("source", metavar="FILE|-", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
     "--ack",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 
@@ -13,6 +13,7 @@ from fasttree.command.log.changing import change_rules, rules_in_force
 from fasttree.command.output import print_json, print_table
 from fasttree.command.ranges import COUNT_OR_NONE, NumberRange
 from fasttree.command.session import Session, common_options
+from fasttree.command.shapes import prints
 from fasttree.v1 import types_pb2
 
 _VOLUMES: Mapping[str, types_pb2.RemovalVolume.ValueType] = {
@@ -27,12 +28,55 @@ _PERCENT = NumberRange(0, 100)
 _YES_OR_NO = click.Choice(["yes", "no"])
 
 
+class LatePeriodJson(TypedDict):
+    """A period that still takes what comes late."""
+
+    period: str
+    late_until: str
+
+
+class _Settable(TypedDict):
+    removal_volume: str
+    import_members_min: int
+    import_removed_percent_max: float
+    import_moved_percent_max: float
+    import_volumes_changed_percent_max: float
+    customer_statuses: list[str]
+    customers_rank_zero: bool
+
+
+class RulesJson(_Settable):
+    """The rules at the log's end."""
+
+    rule_version: int
+    current_period: str
+    open_periods: list[str]
+    late_periods: list[LatePeriodJson]
+    closed_periods: list[str]
+    volume_types: list[str]
+    columns: list[RuleColumnJson]
+
+
+class RuleColumnJson(TypedDict):
+    """A declared column."""
+
+    column: str
+    type: str
+
+
+class RulesChangedJson(_Settable):
+    """What may be set, by the record at that position."""
+
+    position: int
+
+
 @click.group("rules")
 def rules() -> None:
     """The rules of the log: what decides the effect of updates, and the acceptance of imports."""
 
 
 @rules.command("show")
+@prints(RulesJson)
 @common_options
 def show(session: Session) -> None:
     """Every rule in force, with what changes it."""
@@ -55,6 +99,7 @@ def show(session: Session) -> None:
 
 
 @rules.command("set")
+@prints(RulesChangedJson)
 @click.option("--removal-volume", type=click.Choice(list(_VOLUMES)), help="Of removals that leave it open.")
 @click.option("--import-members-min", type=COUNT_OR_NONE, help="Smaller trees are replaced whatever changes.")
 @click.option("--import-removed-percent-max", type=_PERCENT, help="Most members that an import may remove.")
@@ -122,18 +167,21 @@ def _words(value: Any) -> str:
     return str(value)
 
 
-def _settable_members(found: types_pb2.Rules) -> dict[str, Any]:
+def _settable_members(found: types_pb2.Rules) -> _Settable:
     thresholds = _thresholds(found)
     volume = found.removal_volume or types_pb2.REMOVAL_VOLUME_ROLL_UP
     return {
         "removal_volume": next(name for name, value in _VOLUMES.items() if value == volume),
-        **{f"import_{field.name}": getattr(thresholds, field.name) for field in thresholds.DESCRIPTOR.fields},
+        "import_members_min": thresholds.members_min,
+        "import_removed_percent_max": thresholds.removed_percent_max,
+        "import_moved_percent_max": thresholds.moved_percent_max,
+        "import_volumes_changed_percent_max": thresholds.volumes_changed_percent_max,
         "customer_statuses": list(found.customer_statuses),
         "customers_rank_zero": found.customers_are_rank_zero,
     }
 
 
-def _members(found: types_pb2.Rules) -> dict[str, Any]:
+def _members(found: types_pb2.Rules) -> RulesJson:
     return {
         "rule_version": found.version,
         "current_period": found.current_period,

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import click
 
 from fasttree.command.output import print_json
 from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.shapes import prints
 from services.coordinator.stores.postgresql_settings import COORDINATORS_SCHEMA
 from services.coordinator.stores.postgresql_table import coordinators_sql
 from services.pusher.log.postgresql.tables import schema_sql
 from services.shared.postgresql.names import SCHEMA_PATTERN
 
 
+class SchemaJson(TypedDict):
+    """Statements for a database's administrator."""
+
+    sql: str
+
+
 @click.command("schema")
+@prints(SchemaJson)
 @click.option("--cluster", default="", help="The cluster's name (cluster.name): the log is that one's.")
 @click.option("--coordinator", "is_coordinator", is_flag=True, help="The table of the coordinators' record instead.")
 @click.option("--schema", default="", help="As pusher.log_schema, or coordinator.postgresql_schema.")
@@ -39,6 +49,6 @@ def schema_command(session: Session, cluster: str, is_coordinator: bool, schema:
 
 def _show(session: Session, sql: str) -> None:
     if session.json:
-        print_json({"sql": sql})
+        print_json(SchemaJson(sql=sql))
     else:
         click.echo(sql, nl=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TypedDict
 
 import click
 
@@ -11,8 +12,16 @@ from fasttree.command.machines.asking import Asked, MachineFiles, MachineStates
 from fasttree.command.nodes.local import local_folder
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 
 _POLL_S = 0.05
+
+
+class MachineJson(TypedDict):
+    """How a machine stands, and what is on it."""
+
+    state: str
+    parts: list[str]
 
 
 @click.group()
@@ -21,6 +30,7 @@ def machine() -> None:
 
 
 @machine.command("list")
+@prints(dict[str, MachineJson])
 @common_options
 def list_machines(session: Session) -> None:
     """Each machine, how it stands, and what is on it."""
@@ -28,6 +38,7 @@ def list_machines(session: Session) -> None:
 
 
 @machine.command()
+@prints(dict[str, MachineJson])
 @click.argument("name", metavar="MACHINE")
 @common_options
 def kill(session: Session, name: str) -> None:
@@ -36,6 +47,7 @@ def kill(session: Session, name: str) -> None:
 
 
 @machine.command()
+@prints(dict[str, MachineJson])
 @click.argument("name", metavar="MACHINE")
 @common_options
 def stop(session: Session, name: str) -> None:
@@ -44,6 +56,7 @@ def stop(session: Session, name: str) -> None:
 
 
 @machine.command()
+@prints(dict[str, MachineJson])
 @click.argument("name", metavar="MACHINE")
 @common_options
 def start(session: Session, name: str) -> None:
@@ -52,6 +65,7 @@ def start(session: Session, name: str) -> None:
 
 
 @machine.command()
+@prints(dict[str, MachineJson])
 @click.argument("name", metavar="MACHINE")
 @common_options
 def empty(session: Session, name: str) -> None:
@@ -96,7 +110,7 @@ async def _until_done(files: MachineFiles, timeout_s: float) -> None:
 
 def _show(session: Session, states: MachineStates) -> None:
     if session.json:
-        print_json({name: {"state": state, "parts": states.parts[name]} for name, state in states.states.items()})
+        print_json({name: MachineJson(state=state, parts=states.parts[name]) for name, state in states.states.items()})
         return
     print_table(
         ["machine", "state", "parts"],

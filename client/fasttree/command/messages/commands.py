@@ -18,6 +18,13 @@ from fasttree.client.errors import CallError
 from fasttree.client.forms.members import as_of_json
 from fasttree.command.messages.shown import (
     FINAL,
+    LetterJson,
+    MessageJson,
+    OptOutJson,
+    OptOutsChangedJson,
+    PreviewJson,
+    ResentJson,
+    SentJson,
     counts_text,
     letter_json,
     print_letters,
@@ -30,6 +37,7 @@ from fasttree.command.ranges import WholeRange
 from fasttree.command.reports.asked import Asked, audience_options, gathered
 from fasttree.command.reports.filters import filter_options
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import message_pb2, report_pb2
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -163,6 +171,7 @@ def message() -> None:
 
 
 @message.command()
+@prints(PreviewJson)
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--sample", "sample_size", type=WholeRange(1, 100), default=3, help="Letters to show.")
 @common_options
@@ -187,15 +196,15 @@ def preview(
     answer = run(body())
     if session.json:
         print_json(
-            {
-                "audience": answer.audience,
-                "opted_out": answer.opted_out,
-                "recipients": answer.recipients,
-                "price": answer.price,
-                "cost": answer.cost,
-                "sample": [letter_json(each) for each in answer.sample],
-                "as_of": as_of_json(answer.as_of),
-            }
+            PreviewJson(
+                audience=answer.audience,
+                opted_out=answer.opted_out,
+                recipients=answer.recipients,
+                price=answer.price,
+                cost=answer.cost,
+                sample=[letter_json(each) for each in answer.sample],
+                as_of=as_of_json(answer.as_of),
+            )
         )
         return
     print_table(["member_id", "text"], [(each.member_id, each.text) for each in answer.sample])
@@ -205,6 +214,7 @@ def preview(
 
 
 @message.command()
+@prints(SentJson)
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--id", "message_id", required=True, help="Your own name for it: nobody gets a message twice under one.")
 @common_options
@@ -229,7 +239,7 @@ def send(
 
     answer = run(body())
     if session.json:
-        print_json(status_json(answer.status) | {"duplicate": answer.duplicate})
+        print_json(SentJson(**status_json(answer.status), duplicate=answer.duplicate))
         return
     before = " (it was taken before)" if answer.duplicate else ""
     click.echo(f"message {message_id} is taken{before}: {state_text(answer.status)}")
@@ -237,6 +247,7 @@ def send(
 
 
 @message.command()
+@prints(MessageJson)
 @click.argument("message_id", metavar="ID")
 @click.option("--wait", is_flag=True, help="Waits until it is done, cancelled or failed; exit code 1 where it failed.")
 @common_options
@@ -261,6 +272,7 @@ def status(session: Session, message_id: str, wait: bool) -> None:
 
 
 @message.command("list")
+@prints(list[MessageJson])
 @common_options
 def list_messages(session: Session) -> None:
     """Every message, the newest first."""
@@ -289,6 +301,7 @@ def _changing(
     name: str, help_text: str, change: Callable[[Messages, str], Awaitable[message_pb2.MessageStatus]]
 ) -> None:
     @message.command(name, help=help_text)
+    @prints(MessageJson)
     @click.argument("message_id", metavar="ID")
     @common_options
     def command(session: Session, message_id: str) -> None:
@@ -305,6 +318,7 @@ _changing("cancel", "Nothing more of a message ever goes out.", Messages.cancel)
 
 
 @message.command()
+@prints(list[LetterJson], ResentJson)
 @click.argument("message_id", metavar="ID")
 @click.argument("member_ids", nargs=-1, metavar="[MEMBER…]")
 @click.option("--resend", is_flag=True, help="Hands them over again: those of MEMBER…, or all.")
@@ -327,12 +341,13 @@ def dead(session: Session, message_id: str, member_ids: tuple[str, ...], resend:
         return
     answer = run(again())
     if session.json:
-        print_json(status_json(answer.status) | {"resent": answer.letters})
+        print_json(ResentJson(**status_json(answer.status), resent=answer.letters))
     else:
         click.echo(f"{counted(answer.letters, 'letter waits', 'letters wait')} again")
 
 
 @message.command("opt-out")
+@prints(list[OptOutJson], OptOutsChangedJson)
 @click.argument("member_ids", nargs=-1, metavar="[MEMBER…]")
 @click.option("--channel", default="", help="On one channel alone.")
 @click.option("--undo", is_flag=True, help="They want messages again.")
@@ -353,14 +368,14 @@ def opt_out(session: Session, member_ids: tuple[str, ...], channel: str, undo: b
     if member_ids:
         changed = run(change())
         if session.json:
-            print_json({"members": len(member_ids), "changed": changed})
+            print_json(OptOutsChangedJson(members=len(member_ids), changed=changed))
         else:
             want = "messages again" if undo else "no messages"
             click.echo(f"{counted(len(member_ids), 'member wants', 'members want')} {want}, {changed} of them newly")
         return
     found = run(body())
     if session.json:
-        print_json([{"member_id": each.member_id, "channel": each.channel, "in_file": each.in_file} for each in found])
+        print_json([OptOutJson(member_id=each.member_id, channel=each.channel, in_file=each.in_file) for each in found])
     else:
         print_table(
             ["member_id", "channel", "from"],

@@ -2,17 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import click
 
 from fasttree.client.counts import counted
-from fasttree.client.forms.members import as_of_json, enum_names
+from fasttree.client.forms.members import AsOfJson, as_of_json, enum_names
 from fasttree.command.output import as_of_text, print_json, print_table
 from fasttree.v1 import message_pb2
 
 _STATES = enum_names(message_pb2.MessageState.DESCRIPTOR)
 FINAL = (message_pb2.MESSAGE_STATE_DONE, message_pb2.MESSAGE_STATE_CANCELLED, message_pb2.MESSAGE_STATE_FAILED)
+
+
+class LettersJson(TypedDict):
+    """How many letters of a message stand where."""
+
+    total: int
+    waiting: int
+    under_way: int
+    sent: int
+    dead: int
+    opted_out: int
+
+
+class MessageJson(TypedDict):
+    """How far a message is."""
+
+    message_id: str
+    channel: str
+    state: str
+    letters: LettersJson
+    rate_a_minute: float
+    seconds_left: float
+    waits_until: str | None
+    reason: str
+    accepted_at: str
+    finished_at: str | None
+    as_of: AsOfJson | None
+
+
+class SentJson(MessageJson):
+    """The same of one that was handed over; `duplicate`: it was before."""
+
+    duplicate: bool
+
+
+class ResentJson(MessageJson):
+    """The same, with how many of its dead letters wait again."""
+
+    resent: int
+
+
+class LetterJson(TypedDict):
+    """A letter to one member."""
+
+    member_id: str
+    text: str
+    columns: dict[str, str]
+    attempts: int
+    reason: str
+
+
+class PreviewJson(TypedDict):
+    """Who would get a message, and at what cost; prices as decimals."""
+
+    audience: int
+    opted_out: int
+    recipients: int
+    price: str
+    cost: str
+    sample: list[LetterJson]
+    as_of: AsOfJson
+
+
+class OptOutsChangedJson(TypedDict):
+    """How many members were named, and for how many of them that is new."""
+
+    members: int
+    changed: int
+
+
+class OptOutJson(TypedDict):
+    """A member who wants no messages; an empty channel: on none."""
+
+    member_id: str
+    channel: str
+    in_file: bool
 
 
 def state_text(status: message_pb2.MessageStatus) -> str:
@@ -23,14 +99,21 @@ def state_text(status: message_pb2.MessageStatus) -> str:
     return text
 
 
-def status_json(status: message_pb2.MessageStatus) -> dict[str, Any]:
+def status_json(status: message_pb2.MessageStatus) -> MessageJson:
     """For programs."""
     counts = status.counts
     return {
         "message_id": status.message.message_id,
         "channel": status.message.channel,
         "state": _STATES[status.state],
-        "letters": {field.name: getattr(counts, field.name) for field in counts.DESCRIPTOR.fields},
+        "letters": {
+            "total": counts.total,
+            "waiting": counts.waiting,
+            "under_way": counts.under_way,
+            "sent": counts.sent,
+            "dead": counts.dead,
+            "opted_out": counts.opted_out,
+        },
         "rate_a_minute": round(status.rate_a_minute, 1),
         "seconds_left": round(status.seconds_left, 1),
         "waits_until": status.waits_until.ToJsonString() if status.HasField("waits_until") else None,
@@ -76,7 +159,7 @@ def print_letters(letters: list[message_pb2.Letter], *, as_json: bool) -> None:
         )
 
 
-def letter_json(letter: message_pb2.Letter) -> dict[str, Any]:
+def letter_json(letter: message_pb2.Letter) -> LetterJson:
     """For programs."""
     return {
         "member_id": letter.member_id,

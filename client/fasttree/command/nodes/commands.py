@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 
 from fasttree.client import CallError, Client, UnavailableError
-from fasttree.client.status.nodes import node_json
+from fasttree.client.status.nodes import NodeJson, node_json
 from fasttree.command.nodes.host_file import add_host, remove_host
 from fasttree.command.nodes.local import add_local, local_folder, remove_local
 from fasttree.command.output import print_json, print_table
 from fasttree.command.ranges import PORT
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.command.status.looking import status_client
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
@@ -31,40 +32,68 @@ _hosts_option = click.option(
 )
 
 
+class ListedNodeJson(NodeJson):
+    """A node, and its line of the host file; empty: it has none."""
+
+    host: str
+    may_be_primary: bool
+
+
+class NodesJson(TypedDict):
+    """The host file that the coordinator goes by, and every node that is known or in it."""
+
+    hosts: list[str]
+    nodes: list[ListedNodeJson]
+
+
+class NodeChangedJson(TypedDict):
+    """What was done, and what is left to do by hand."""
+
+    done: str
+    left: list[str]
+
+
 @click.group()
 def node() -> None:
     """The nodes of the cluster: which there are, one more, one less."""
 
 
 @node.command("list")
+@prints(NodesJson)
 @common_options
 def list_nodes(session: Session) -> None:
     """Every node that is known or in the host file: where it is found, how it stands, whether it may be primary."""
     view, pusher = run(_look(session))
     end = pusher.log_end.position if pusher is not None else None
-    rows = [{**node_json(each, end), "host": each.host} for each in view.nodes]
+    rows: list[ListedNodeJson] = [
+        {**node_json(each, end), "host": each.host, "may_be_primary": True} for each in view.nodes
+    ]
     heard = {each.host for each in view.nodes}
     rows += [_unheard_json(host) for host in view.hosts if host not in heard]
     for row in rows:
         row["may_be_primary"] = not view.hosts or bool(row["host"])
     if session.json:
-        print_json({"hosts": list(view.hosts), "nodes": rows})
+        print_json(NodesJson(hosts=list(view.hosts), nodes=rows))
         return
     columns = ["node", "role", "state", "import_id", "position", "lag", "report", "instant", "host"]
-    shown = [["" if row[name] is None else row[name] for name in columns[:-1]] for row in rows]
+    cells_of: list[Mapping[str, Any]] = [*rows]
+    shown = [["" if row[name] is None else row[name] for name in columns[:-1]] for row in cells_of]
     hosts = [row["host"] or ("not in the file: never primary" if view.hosts else "no file") for row in rows]
     print_table(
         [*columns[:3], "import", *columns[4:]], [[*cells, host] for cells, host in zip(shown, hosts, strict=True)]
     )
 
 
-def _unheard_json(host: str) -> dict[str, Any]:
+def _unheard_json(host: str) -> ListedNodeJson:
     """A line of the host file from which nobody was ever heard."""
-    nothing = {"role": "", "import_id": None, "position": None, "lag": None, "instant": ""}
-    return {"node": "", "state": "never heard", "alive": False, "report": host, "host": host, **nothing}
+    return {
+        "node": "", "role": "", "state": "never heard", "import_id": None, "position": None, "lag": None,
+        "alive": False, "report": host, "instant": "", "host": host, "may_be_primary": True,
+    }  # fmt: skip
 
 
 @node.command()
+@prints(NodeChangedJson)
 @click.argument("host", metavar="[HOST", required=False)
 @click.argument("report_port", type=PORT, metavar="REPORT-PORT", required=False)
 @click.argument("instant_port", type=PORT, metavar="INSTANT-PORT]", required=False)
@@ -105,6 +134,7 @@ def add(
 
 
 @node.command()
+@prints(NodeChangedJson)
 @click.argument("node_name", metavar="NODE|HOST:REPORT-PORT")
 @_hosts_option
 @common_options
@@ -153,7 +183,7 @@ def remove(session: Session, node_name: str, hosts_file: Path | None) -> None:
 
 def _print(session: Session, done: str, left: list[str]) -> None:
     if session.json:
-        print_json({"done": done, "left": left})
+        print_json(NodeChangedJson(done=done, left=left))
         return
     click.echo(done)
     for each in left:

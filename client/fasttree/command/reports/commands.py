@@ -14,6 +14,13 @@ from fasttree.client.counts import counted
 from fasttree.client.forms.members import KNOWN_COLUMNS, as_of_json
 from fasttree.command.output import as_of_text, print_json, print_table
 from fasttree.command.ranges import COUNT, WholeRange
+from fasttree.command.reports.answers import (
+    CountedMembersJson,
+    DescribedJson,
+    FoundMembersJson,
+    MembersJson,
+    SummaryJson,
+)
 from fasttree.command.reports.asked import Asked, answer_options, report_options
 from fasttree.command.reports.filters import filter_options
 from fasttree.command.reports.rows import (
@@ -27,6 +34,7 @@ from fasttree.command.reports.rows import (
     typed_header,
 )
 from fasttree.command.session import Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import report_pb2, types_pb2
 
 #: Rows that are asked for at once: the most that a node gives.
@@ -74,6 +82,7 @@ async def _resolved(reports: Reports, columns: Sequence[str], asked: Asked) -> t
 
 
 @click.command()
+@prints(FoundMembersJson)
 @click.argument("member_ids", nargs=-1, required=True, metavar="ID…")
 @columns_option
 @common_options
@@ -97,6 +106,7 @@ def member(session: Session, member_ids: tuple[str, ...], columns: tuple[str, ..
 
 
 @click.command()
+@prints(MembersJson)
 @click.argument("member_id", metavar="ID")
 @click.option("--to", "to_member_id", default="", metavar="ID", help="The last one wanted.")
 @columns_option
@@ -128,6 +138,7 @@ def upline(session: Session, member_id: str, to_member_id: str, columns: tuple[s
 
 
 @click.command()
+@prints(MembersJson)
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--sort", default="", metavar="COLUMN", help="Sort by this column; -COLUMN: largest first.")
 @as_number_option
@@ -169,6 +180,7 @@ def _sort_key(text: str, *, as_number: bool) -> report_pb2.SortKey | None:
 
 
 @click.command()
+@prints(SummaryJson)
 @click.argument("member_id", metavar="[ID]", default="")
 @filter_options
 @common_options
@@ -209,6 +221,7 @@ def _group(group: report_pb2.SummaryGroup) -> dict[str, Any]:
 
 
 @click.command()
+@prints(MembersJson)
 @click.argument("member_id", metavar="[ID]", default="")
 @filter_options
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="How rows are written.")
@@ -251,6 +264,7 @@ def downline(
 
 
 @click.command()
+@prints(CountedMembersJson)
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--by", "column", default="gv", show_default=True, metavar="COLUMN", help="The largest of this column.")
 @filter_options
@@ -288,6 +302,7 @@ def largest(
 
 
 @click.command("holding-tank")
+@prints(CountedMembersJson)
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--limit", type=COUNT, default=1_000, show_default=True)
 @columns_option
@@ -314,6 +329,7 @@ def holding_tank(session: Session, member_id: str, limit: int, columns: tuple[st
 
 
 @click.command()
+@prints(MembersJson)
 @click.argument("prefix")
 @click.option("--limit", type=WholeRange(1, 1_000), default=20, show_default=True)
 @columns_option
@@ -334,6 +350,7 @@ def search(session: Session, prefix: str, limit: int, columns: tuple[str, ...], 
 
 
 @click.command()
+@prints(DescribedJson)
 @common_options
 @answer_options
 def describe(session: Session, asked: Asked) -> None:

@@ -13,9 +13,11 @@ from fasttree.client.forms.members import as_of_json
 from fasttree.client.settling import settle_held
 from fasttree.command.output import as_of_text, print_json, print_table
 from fasttree.command.ranges import COUNT, POSITION
+from fasttree.command.reports.answers import HeldListJson, RejectedListJson, SettledJson
 from fasttree.command.reports.asked import Asked, answer_options
 from fasttree.command.reports.commands import PAGE_SIZE
 from fasttree.command.session import Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 
 Page = report_pb2.ListHeldUpdatesResponse | report_pb2.ListRejectedUpdatesResponse
@@ -67,6 +69,7 @@ _update_id_option = click.option(
 
 
 @click.group(invoke_without_command=True)
+@prints(HeldListJson)
 @click.option("--member", "member_id", default="", metavar="ID", help="Only those that wait for this member.")
 @_update_id_option
 @_limit_option
@@ -136,6 +139,7 @@ def _settling(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @held.command()
+@prints(SettledJson)
 @_settling
 def drop(session: Session, position: int | None, member_id: str, reason: str) -> None:
     """Held updates will never be applied: `fasttree rejected` lists them from then on, with the reason."""
@@ -143,6 +147,7 @@ def drop(session: Session, position: int | None, member_id: str, reason: str) ->
 
 
 @held.command()
+@prints(SettledJson)
 @_settling
 def retry(session: Session, position: int | None, member_id: str, reason: str) -> None:
     """Tries held updates again, for whoever has the ids that they name now.
@@ -166,13 +171,14 @@ def _settle(session: Session, action: types_pb2.HeldAction.ValueType, which: _Wh
 
     receipt = run(body())
     if session.json:
-        print_json({"update_id": receipt.update_id, "position": receipt.position})
+        print_json(SettledJson(update_id=receipt.update_id, position=receipt.position))
         return
     done = {types_pb2.HELD_ACTION_DROP: "dropped", types_pb2.HELD_ACTION_RETRY: "tried again"}[action]
     click.echo(f"{which.text()}: {done} at position {receipt.position}")
 
 
 @click.command()
+@prints(RejectedListJson)
 @_update_id_option
 @_limit_option
 @common_options

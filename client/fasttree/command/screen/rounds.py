@@ -10,7 +10,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
@@ -30,7 +30,7 @@ EXIT_TERMINATED = 143
 class Round(NamedTuple):
     """What one look found."""
 
-    json: dict[str, Any]
+    json: Mapping[str, Any]
     lines: Sequence[Line]
 
 

@@ -6,15 +6,30 @@ import json
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import click
 
 from fasttree.client.counts import counted
 from fasttree.command.output import print_json
 from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option
+from fasttree.command.shapes import Later, prints
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class SettingsCheckedJson(TypedDict):
+    """What is wrong with settings, or else to be known, a sentence each; `file` is empty where there is none."""
+
+    file: str
+    faults: list[str]
+    notes: list[str]
+
+
+def _settings() -> Any:
+    from fasttree.command.settings.reading import Setting
+
+    return list[Setting]
 
 
 @click.group()
@@ -47,6 +62,7 @@ def _file(named: Path | None) -> Path | None:
 
 
 @config.command()
+@prints(Later(_settings))
 @click.argument("section", required=False, default="")
 @_settings_options
 def show(session: Session, section: str, file: Path | None, assignments: tuple[str, ...]) -> None:
@@ -71,19 +87,24 @@ def show(session: Session, section: str, file: Path | None, assignments: tuple[s
 
 
 @config.command()
+@prints(SettingsCheckedJson)
+@click.option(
+    "--elsewhere", is_flag=True, help="The file is for another machine: what its paths lead to is not looked at."
+)
 @_settings_options
-def check(session: Session, file: Path | None, assignments: tuple[str, ...]) -> None:
-    """Looks for all that would keep a service from starting: in the settings file, the host file that it names, the
-    environment of this command, and --set. A line for each fault; exit code 1 where there is one.
+def check(session: Session, file: Path | None, assignments: tuple[str, ...], elsewhere: bool) -> None:
+    """Looks for all that would keep a service from starting: in the settings file, the host file and the other files
+    and folders that it names (on this machine, as this user), the environment of this command, and --set. A line for
+    each fault; exit code 1 where there is one.
     """
     from fasttree.command.settings.reading import faults_of, notes_of
 
     found = _file(file)
-    faults = faults_of(found, assignments)
+    faults = faults_of(found, assignments, elsewhere=elsewhere)
     notes = [] if faults else notes_of(found, assignments)
     where = str(found or "no settings file, so the environment and defaults alone")
     if session.json:
-        print_json({"file": str(found or ""), "faults": faults, "notes": notes})
+        print_json(SettingsCheckedJson(file=str(found or ""), faults=faults, notes=notes))
     else:
         for line in [*faults, *notes]:
             click.echo(line)

@@ -11,7 +11,7 @@ from services.console.settings import ConsoleSettings
 from services.coordinator.settings import CoordinatorSettings
 from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
-from services.shared.config.bounds import OptionalPath, Seconds
+from services.shared.config.bounds import READ, OptionalPath, Seconds
 from services.shared.config.hosts_file import hosts_faults
 from services.shared.config.load import (
     SettingsError,
@@ -22,10 +22,11 @@ from services.shared.config.load import (
     settings_faults,
     sound_settings,
 )
+from services.shared.config.paths import path_fault
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
 from services.shared.files.sealed.settings import SealingSettings
 from services.shared.security.audit.settings import AuditSettings
-from services.shared.security.settings import TlsSettings
+from services.shared.security.settings import MUTUAL, TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
 from services.shared.telemetry.settings import TelemetrySettings
 from services.treenode.imports.limits import ImportLimits
@@ -70,8 +71,9 @@ def settings_in_force(file: Path | None, assignments: tuple[str, ...]) -> Iterat
         raise CommandError(f"{error}; `fasttree config check` lists every fault") from None
 
 
-def faults_of(file: Path | None, assignments: tuple[str, ...]) -> list[str]:
-    """Why a service would not start with these settings: a line for each fault, with the place and the mend."""
+def faults_of(file: Path | None, assignments: tuple[str, ...], *, elsewhere: bool = False) -> list[str]:
+    """Why a service would not start with these settings: a line for each fault, with the place and the mend.
+    `elsewhere`: they are for another machine, and what paths lead to here says nothing."""
     overrides: dict[str, str] = {}
     faults = []
     for assignment in assignments:
@@ -79,9 +81,20 @@ def faults_of(file: Path | None, assignments: tuple[str, ...]) -> list[str]:
             overrides |= parse_overrides([assignment])
         except SettingsError as error:
             faults.append(str(error))
-    faults += settings_faults(SECTION_CLASSES, file, overrides)
+    faults += settings_faults(SECTION_CLASSES, file, overrides, with_paths=not elsewhere)
     # What is wrong with a setting that these read is told already, so it is told once.
-    return list(dict.fromkeys([*faults, *_lease_faults(file, overrides), *_hosts_faults(file, overrides)]))
+    others = (_lease_faults,) if elsewhere else (_lease_faults, _hosts_faults, _certificate_faults)
+    return list(dict.fromkeys([*faults, *(fault for look in others for fault in look(file, overrides))]))
+
+
+def check_given(file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Raises CommandError for what the file and --set have that no service takes, before one is started. What stands
+    in the environment is each service's own to judge."""
+    own = ("--set ", *([f"{file}: "] if file is not None else []))
+    faults = [fault for fault in faults_of(file, assignments) if fault.startswith(own)]
+    if faults:
+        more = f"; and {len(faults) - 1} more, which `fasttree config check` lists" if len(faults) > 1 else ""
+        raise CommandError(faults[0] + more)
 
 
 def notes_of(file: Path | None, assignments: tuple[str, ...]) -> list[str]:
@@ -101,6 +114,17 @@ def _lease_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[s
             check_lease(treenode, lease_s)
     except SettingsError as error:
         yield str(error)
+
+
+def _certificate_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:
+    """What is to be in the folder of certificates, where they are used."""
+    tls = sound_settings(TlsSettings, "tls", file, overrides)
+    if tls is None or tls.mode != MUTUAL or not tls.folder:
+        return
+    bases = [Path(), *([file.parent] if file is not None else [])]
+    for named, path in ((tls.certificate, tls.certificate_path), (tls.key, tls.key_path), (tls.ca, tls.ca_path)):
+        if not named and (fault := path_fault(READ, str(path), bases)):
+            yield f"tls.folder: {path}: {fault}"
 
 
 def _hosts_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:

@@ -8,11 +8,13 @@ from fasttree.command.output import print_json
 from fasttree.command.screen.rounds import EVERY_S, Round, look_again, rounds_options
 from fasttree.command.screen.styled import Line, Style, Text, print_lines
 from fasttree.command.session import CommandError, Session, common_options, run
-from fasttree.command.status.looking import Seen, Watched, look, status_client
+from fasttree.command.shapes import prints
+from fasttree.command.status.looking import Seen, StatusJson, Watched, WatchedJson, look, status_client
 from fasttree.command.status.shown import status_lines
 
 
 @click.command()
+@prints(StatusJson, lines=WatchedJson)
 @click.option("--watch", is_flag=True, help="Looks again and again, until q or Ctrl-C; with --json, a line a look.")
 @rounds_options
 @common_options

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from fasttree.client.status.log import LogJson
 
 
-def log_lines(log: dict[str, Any]) -> Iterator[str]:
+def log_lines(log: LogJson) -> Iterator[str]:
     """What a person has to know of it; nothing where all is as it usually is."""
     if log["closed"] and log["closed"] != log["damage"]:
         yield f"no pushes are taken: {log['closed']}"

@@ -17,7 +17,7 @@ from fasttree.client import (
 )
 from fasttree.client.calls.pages import PageError, Pages
 from fasttree.client.calls.tokens import is_here
-from fasttree.client.status.cluster import status_json
+from fasttree.client.status.cluster import ClusterJson, status_json
 from fasttree.client.status.nodes import named_json
 from fasttree.client.status.problems import Problem, problems_of
 from fasttree.command.processes import last_words
@@ -32,12 +32,24 @@ CONSOLE_TIMEOUT_S = 1.0
 _NOT_UNDONE = "fasttree_console_drill_not_undone"
 
 
+class StatusJson(ClusterJson):
+    """A cluster, and what of it heals by nothing but an operator."""
+
+    problems: list[str]
+
+
+class WatchedJson(StatusJson):
+    """The same, at that time."""
+
+    at: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """What one look found."""
 
     #: As `status_json` has it.
-    content: dict[str, Any]
+    content: ClusterJson
     #: All that is wrong or worth a look: who does not answer, then what the others say.
     found: tuple[Problem, ...]
     has_view: bool
@@ -49,7 +61,7 @@ class Seen:
         return [problem.text for problem in self.found if problem.fault]
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> StatusJson:
         """For programs."""
         return {**self.content, "problems": self.problems}
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from fasttree.client.status.pushers import PusherJson
 
 
-def pusher_lines(pushers: list[dict[str, Any]]) -> Iterator[str]:
+def pusher_lines(pushers: list[PusherJson]) -> Iterator[str]:
     """A line for each."""
     for pusher in pushers:
         state = f"silent for {pusher['silent_ms'] / 1_000:.0f} s" if pusher["state"] == "silent" else pusher["state"]

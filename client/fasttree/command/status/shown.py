@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from fasttree.client.status.imports import ImportJson, ImportNodeJson
+from fasttree.client.status.nodes import NodeJson
 from fasttree.command.screen.styled import Line, Style, Text, table_lines
 from fasttree.command.status.log_status import log_lines
 from fasttree.command.status.looking import Seen
@@ -17,6 +18,9 @@ _STATES = {"primary": Style.GOOD, "passive": Style.PLAIN, "silent": Style.BAD, "
 _IMPORTS = {"refused": Style.BAD, "done": Style.PLAIN, "superseded": Style.FAINT}
 
 
+_CERTIFICATES = "FastTreeCertificate"
+
+
 def status_lines(seen: Seen) -> Iterator[Line]:
     """All of it, but `Seen.problems`."""
     content = seen.content
@@ -27,12 +31,15 @@ def status_lines(seen: Seen) -> Iterator[Line]:
             mend = f"; see docs/operations.md, `A node has halted`, or fasttree log skip {node['fault_position']}"
             text = f"{node['node']}: {node['note']}" + (mend if node.get("fault_position") else "")
             yield [Text(text, Style.LOOK)]
-    for text in log_lines(content["log"]) if seen.has_pusher else ():
+    for text in log_lines(content["log"]) if content["log"] is not None else ():
         yield [Text(text)]
     for text in pusher_lines(content["pushers"]):
         yield [Text(text)]
     for text in stored_lines(content["stored_snapshots"]):
         yield [Text(text)]
+    for problem in seen.found:
+        if problem.alert.startswith(_CERTIFICATES) and not problem.fault:  # what is a fault is told at the end
+            yield [Text(problem.text, Style.LOOK)]
     if content["note"]:
         yield [Text(f"note: {content['note']}", Style.LOOK)]
     for entry in content["imports"][:3]:
@@ -45,12 +52,12 @@ def _title(seen: Seen) -> str:
     if seen.has_view:
         title += f" · epoch {content['epoch']} · primary {content['primary'] or 'none'}"
         title += " · paused" if content["paused"] else ""
-    if seen.has_pusher:
+    if content["log"] is not None:
         title += f" · log at {content['log']['position']}" if content["log"]["log_id"] else " · no log"
     return title
 
 
-def _nodes(nodes: list[dict[str, Any]]) -> list[Line]:
+def _nodes(nodes: list[NodeJson]) -> list[Line]:
     columns = ["node", "role", "state", "epoch", "import", "position", "lag"]
     rows = []
     for node in nodes:
@@ -59,13 +66,14 @@ def _nodes(nodes: list[dict[str, Any]]) -> list[Line]:
             state, style = state + " (halted)", Style.BAD
         if node.get("loading_import_id"):
             state += f" (import {node['loading_import_id']}: {node['loading_percent']} %)"
-        figures = ["" if node[name] is None else str(node[name]) for name in ("import_id", "position", "lag")]
-        cells = [node["node"], node["role"], state, str(node["epoch"] or ""), *figures]
+        known = (node["import_id"], node["position"], node["lag"])
+        figures = ["" if figure is None else str(figure) for figure in known]
+        cells = [node["node"], node["role"], state, str(node.get("epoch") or ""), *figures]
         rows.append([Text(cell, style) if at == 2 else Text(cell) for at, cell in enumerate(cells)])
     return table_lines(columns, rows)
 
 
-def _import_text(entry: dict[str, Any]) -> str:
+def _import_text(entry: ImportJson) -> str:
     done = ", ".join(
         f"{node['node']} {node['phase'] if node['phase'] in ('done', 'refused') else _phase(node)}"
         for node in entry["nodes"]
@@ -75,5 +83,5 @@ def _import_text(entry: dict[str, Any]) -> str:
     return f"import {entry['import_id']} {entry['file_name']}: {entry['state']} ({done or 'no node yet'}){reason}"
 
 
-def _phase(node: dict[str, Any]) -> str:
+def _phase(node: ImportNodeJson) -> str:
     return f"{node['phase']} {node['percent']} %"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from fasttree.client.status.snapshots import StoredSnapshotsJson
 
 
-def stored_lines(stored: dict[str, Any] | None) -> Iterator[str]:
+def stored_lines(stored: StoredSnapshotsJson | None) -> Iterator[str]:
     """The newest one, and what is wrong with the place; nothing where none is set."""
     if stored is None:
         return
@@ -14,7 +15,8 @@ def stored_lines(stored: dict[str, Any] | None) -> Iterator[str]:
         yield f"stored snapshots: none yet in {stored['place']}"
     else:
         state = f"import {stored['import_id']}, position {stored['position']}"
-        yield f"stored snapshots: the newest is of {state}, {_age_words(stored['age_s'])} old, in {stored['place']}"
+        age = _age_words(stored["age_s"] or 0)
+        yield f"stored snapshots: the newest is of {state}, {age} old, in {stored['place']}"
     problems: dict[str, list[str]] = {}
     for each in stored["problems"]:
         problems.setdefault(each["problem"], []).append(each["node"])

@@ -5,25 +5,40 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, TypedDict
 
 import click
 
 from fasttree.client.calls.pages import PageError, Pages
+from fasttree.client.status.cluster import ClusterJson
+from fasttree.client.status.pushers import PusherJson
 from fasttree.command.screen.rounds import EVERY_S, Round, look_again, rounds_options
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.command.status.commands import problem_lines
 from fasttree.command.status.looking import Seen, Watched
 from fasttree.command.top.figures import Figures, read_figures
 from fasttree.command.top.rates import Rates, rates
-from fasttree.command.top.shown import Row, top_lines
+from fasttree.command.top.shown import PartJson, Row, top_lines
 
 #: Between the look that the first figures are counted from and the first one that is told.
 _FIRST_S = 1.0
 
 
+class TopJson(TypedDict):
+    """One look."""
+
+    at: str
+    cluster: str
+    epoch: int | None
+    primary: str | None
+    parts: list[PartJson]
+    problems: list[str]
+
+
 @click.command(context_settings={"ignore_unknown_options": True})
+@prints(lines=TopJson)
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="")
 @rounds_options
 @common_options
@@ -125,7 +140,7 @@ class _Looks:
 
 
 def _standing(
-    name: str, kind: str, answers: bool, content: dict[str, Any], pushers: dict[str, Any]
+    name: str, kind: str, answers: bool, content: ClusterJson, pushers: Mapping[str, PusherJson]
 ) -> tuple[str, int | None, int | None]:
     """State, position and lag of what is no node."""
     if name in pushers:

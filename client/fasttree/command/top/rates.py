@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from fasttree.command.top.figures import Calls, Figures
 from fasttree.v1 import report_pb2
@@ -25,6 +25,18 @@ class CallRate:
     p99_ms: float | None
 
 
+class RatesJson(TypedDict):
+    """Figures between two looks; null: not known."""
+
+    updates_per_s: float | None
+    reads_per_s: float | None
+    p99_ms: float | None
+    memory_bytes: float | None
+    processor_percent: float | None
+    loop_delay_ms: float | None
+    calls: list[CallRate]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rates:
     """None: not known, for want of a look before, or of the figure."""
@@ -41,7 +53,7 @@ class Rates:
 
     @property
     def json(self) -> dict[str, Any]:
-        """For programs."""
+        """As `RatesJson` has it."""
         return {**asdict(self), "calls": [asdict(each) for each in self.calls]}
 
 

@@ -9,13 +9,24 @@ from typing import Any
 from fasttree.client.status.problems import LAG_UPDATES
 from fasttree.command.screen.styled import Line, Style, Text, table_lines
 from fasttree.command.status.looking import Seen
-from fasttree.command.top.rates import Rates
+from fasttree.command.top.rates import Rates, RatesJson
 
 _CALLS_SHOWN = 12
 #: From half a lease on, a heartbeat may come too late (the alert FastTreeLoopHeld).
 _LOOP_HELD_MS = 500.0
 #: As the alert FastTreeReportsSlow has it.
 _SLOW_MS = 250.0
+
+
+class PartJson(RatesJson):
+    """One process."""
+
+    name: str
+    kind: str
+    state: str
+    position: int | None
+    lag: int | None
+    problem: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +44,7 @@ class Row:
 
     @property
     def json(self) -> dict[str, Any]:
-        """For programs."""
+        """As `PartJson` has it."""
         return {
             "name": self.name,
             "kind": self.kind,

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import click
 
@@ -16,12 +16,25 @@ from fasttree.command.output import print_json
 from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.screen.styled import Line, Style, Text, print_lines, table_lines
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.shapes import prints
 from fasttree.command.trace.known import OnNode, on_nodes, record_of, with_fates
-from fasttree.command.trace.spans import FoundSpan, files_of, find_spans
+from fasttree.command.trace.spans import FoundSpan, SpanJson, files_of, find_spans
 from fasttree.v1 import treenode_pb2
 
 _SEARCHED = 100_000
 _TRACE_ID_BYTES = 16
+
+
+class WayJson(TypedDict):
+    """An update's way; null: not known."""
+
+    update_id: str
+    position: int | None
+    traced: bool
+    trace_id: str | None
+    spans: list[SpanJson]
+    nodes: list[OnNode]
+    notes: list[str]
 
 
 class Way(NamedTuple):
@@ -39,7 +52,7 @@ class Way(NamedTuple):
 
     @property
     def json(self) -> dict[str, Any]:
-        """For programs."""
+        """As `WayJson` has it."""
         return {
             "update_id": self.update_id,
             "position": self.position or None,
@@ -52,6 +65,7 @@ class Way(NamedTuple):
 
 
 @click.command()
+@prints(WayJson)
 @click.argument("update_id", metavar="ID")
 @click.option("--position", type=POSITION, help="Where it is in the log, if that is known: saves the search.")
 @click.option(
@@ -116,7 +130,7 @@ async def _find(session: Session, update_id: str, position: int, search: int, fi
         except (CallError, EndpointsError) as error:
             notes.append(f"the log could not be asked: {error}")
         if record is not None:
-            nodes = await with_fates(client, places, nodes, record.position)
+            nodes = await with_fates(client, places, nodes, update_id, record.position)
             position = record.position
     trace_id = record.trace[:_TRACE_ID_BYTES].hex() if record is not None and record.trace else ""
     trace_id = trace_id or next((span.trace_id for span in spans if not span.linked), "")
@@ -163,7 +177,7 @@ def _said(node: OnNode) -> str:
 
 
 def _style(node: OnNode) -> Style:
-    return Style.GOOD if node.outcome == "applied" else Style.LOOK
+    return Style.GOOD if node.outcome.startswith("applied") else Style.LOOK
 
 
 def _cells(span: FoundSpan, begun_ns: int) -> list[Text]:

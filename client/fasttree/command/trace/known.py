@@ -13,6 +13,9 @@ from fasttree.v1 import treenode_pb2, types_pb2
 
 #: A node's log of updates, as 2016 named it; more lines than it keeps.
 _PUSH_LOG = "/debug/hpushup.log?lines=100000000"
+_HELD = "held"
+#: Of rejected updates whose ids begin alike.
+_LISTED = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,22 +57,41 @@ async def _on_node(pages: Pages, node: NodeEndpoint, update_id: str) -> OnNode:
 
 
 async def with_fates(
-    client: Client, nodes: tuple[NodeEndpoint, ...], seen: list[OnNode], position: int
+    client: Client, nodes: tuple[NodeEndpoint, ...], seen: list[OnNode], update_id: str, position: int
 ) -> list[OnNode]:
-    """Of those whose log has no line, what became of it, without a time."""
-    places = {node.name: node.instant for node in nodes}
+    """What became of it since: of those whose log has no line, and of those that held it at first."""
+    places = {node.name: node for node in nodes}
 
     async def of(node: OnNode) -> OnNode:
-        if node.position or not places[node.node]:
+        place = places[node.node]
+        was_held = node.outcome.startswith(_HELD)
+        if not place.instant or (node.position and not was_held):
             return node
         try:
-            fate = await client.get_update_fate(places[node.node], position)
+            fate = await client.get_update_fate(place.instant, position)
         except CallError as error:
-            return replace(node, problem=f"{node.problem}; {error}")
+            return node if was_held else replace(node, problem=f"{node.problem}; {error}")
         word = treenode_pb2.UpdateFate.Name(fate).removeprefix("UPDATE_FATE_").lower().replace("_", " ")
-        return node if word == "unspecified" else replace(node, position=position, outcome=word)
+        if not was_held:
+            return node if word == "unspecified" else replace(node, position=position, outcome=word)
+        if word in ("unspecified", _HELD):
+            return node
+        later = await _after_held(client, place, update_id, position) if word == "taken" else f"{word} later"
+        return replace(node, outcome=f"{later} ({node.outcome})")
 
     return list(await asyncio.gather(*map(of, seen)))
+
+
+async def _after_held(client: Client, place: NodeEndpoint, update_id: str, position: int) -> str:
+    """Of one that a node held and has taken since: a node says no more than that, but it lists what it rejected."""
+    if not place.report:
+        return "held no more"
+    try:
+        answer = await client.reports_at(place).list_rejected_updates(limit=_LISTED, update_id_prefix=update_id)
+    except CallError:
+        return "held no more"
+    reasons = [each.reason for each in answer.updates if each.position == position]
+    return f"rejected later: {reasons[0]}" if reasons else "applied later"
 
 
 def _outcome(told: str) -> str:

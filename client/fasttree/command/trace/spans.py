@@ -6,11 +6,27 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 _ID, _NODE = "messaging.message.id", "messaging.consumer.group.name"
 #: Attributes that the columns say already, or that all of these spans share.
 _SHOWN_ELSEWHERE = ("messaging.", "service.", "server.")
+
+
+class SpanJson(TypedDict):
+    """One step of an update's way."""
+
+    name: str
+    service: str
+    instance: str
+    trace_id: str
+    span_id: str
+    begun_ns: int
+    ended_ns: int
+    took_ms: float
+    attributes: dict[str, Any]
+    error: str
+    linked: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +65,7 @@ class FoundSpan:
 
     @property
     def json(self) -> dict[str, Any]:
-        """For programs."""
+        """As `SpanJson` has it."""
         return {**asdict(self), "took_ms": self.took_ms}
 
 

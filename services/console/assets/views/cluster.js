@@ -19,10 +19,18 @@ function Problems({ state }) {
       <${Icon} name="check" /><p><strong>All is well.</strong> ${nodes} ready, one primary, the same digest everywhere.</p>
     </section>`;
   }
-  return html`<section class="verdict bad" aria-label="Problems">
-    <h2><${Icon} name="warn" />${plural(problems.length, "problem")}</h2>
+  // What is a fault the API says, as `fasttree status` does by its exit code.
+  const faults = problems.filter((problem) => problem.fault);
+  const looks = problems.filter((problem) => !problem.fault);
+  return html`${faults.length > 0 && html`<${Verdict} tone="bad" title=${plural(faults.length, "problem")} found=${faults} />`}
+    ${looks.length > 0 && html`<${Verdict} tone="warn" title=${`${plural(looks.length, "thing")} worth a look`} found=${looks} />`}`;
+}
+
+function Verdict({ tone, title, found }) {
+  return html`<section class="verdict ${tone}" aria-label=${title}>
+    <h2><${Icon} name="warn" />${title}</h2>
     <ul>
-      ${problems.map(
+      ${found.map(
         (problem) => html`<li key=${problem.text}>
           <span>${problem.text}</span> <a href=${`#/runbook/${problem.alert}`}>What to do</a>
         </li>`,

@@ -131,9 +131,11 @@ class UploadFolder:
 
     def _claim_due(self) -> list[Path]:
         """Claims what is whole, refuses what is unfit; returns all that is to be taken."""
-        found = self._arrivals.look(entries_of(self._folder), self._now_s())
+        entries = entries_of(self._folder)
+        found = self._arrivals.look(entries, self._now_s())
         here = {each.name for each in found}
         self._said = {name: line for name, line in self._said.items() if name in here or (self._folder / name).exists()}
+        self._say_folders(entries)
         for each in found:
             try:
                 self._claim(each) if isinstance(each, Due) else self._refuse(each.name, each.reason, each.marker)
@@ -144,6 +146,14 @@ class UploadFolder:
                 if error.errno in _NO_ROOM:
                     self._arrivals.try_again(each.name)
         return self._claimed()
+
+    def _say_folders(self, entries: list[Entry]) -> None:
+        """Those that are called as a file is, or have a marker: whoever put them here waits for something."""
+        names = {each.name.lower() for each in entries}
+        for each in entries:
+            is_meant = Path(each.name).suffix or (each.name + MARKER).lower() in names
+            if each.kind is EntryKind.FOLDER and is_meant and not each.name.startswith("."):
+                self._say(each.name, f"{self._folder / each.name} is a folder, and not taken: put the file itself here")
 
     def _claim(self, due: Due) -> None:
         """Gives a file the name that it has while it is being taken, with its position in it."""

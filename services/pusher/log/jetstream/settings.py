@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import OptionalPath, Seconds
+from services.shared.config.bounds import OptionalFile, Seconds
 from services.shared.config.sections import Settings
 
 STREAM_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -41,15 +41,15 @@ class JetstreamSettings(Settings, frozen=True, kw_only=True):
     #: their disks before they answer (`sync_interval: always`).
     nats_monitoring_urls: MonitoringUrls = ""
     #: File with the user's credentials, as `nsc` makes it. A password in `log_url` is refused: settings are shown.
-    nats_credentials_file: OptionalPath = ""
+    nats_credentials_file: OptionalFile = ""
     #: File whose first line is the password of the user that `log_url` names.
-    nats_password_file: OptionalPath = ""
+    nats_password_file: OptionalFile = ""
     #: The authorities that the servers' certificates are held against; empty: the system's, where `log_url` says tls.
-    nats_ca_file: OptionalPath = ""
+    nats_ca_file: OptionalFile = ""
     #: The pusher's own certificate and key, where the servers ask for one.
-    nats_certificate_file: OptionalPath = ""
+    nats_certificate_file: OptionalFile = ""
     #: The key of that certificate; empty: it is in the same file.
-    nats_key_file: OptionalPath = ""
+    nats_key_file: OptionalFile = ""
     #: How long an attempt to connect may take, in seconds.
     nats_connect_timeout_s: Seconds = 2.0
     #: How long a server may take to answer, in seconds; then another one is asked.

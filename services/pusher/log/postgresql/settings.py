@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import OptionalPath, Seconds
+from services.shared.config.bounds import OptionalFile, Seconds
 from services.shared.config.sections import Settings
 from services.shared.postgresql.names import SchemaName
 
@@ -23,7 +23,7 @@ class PostgresqlSettings(Settings, frozen=True, kw_only=True):
     log_schema: SchemaName = "fasttree"
     #: File whose first line is the password; empty: PGPASSWORD, PGPASSFILE or a certificate, as for every client of
     #: PostgreSQL. A password in `log_url` is refused: settings are shown and logged.
-    log_password_file: OptionalPath = ""
+    log_password_file: OptionalFile = ""
     #: What a commit waits for, as PostgreSQL's setting of that name. With synchronous standbys, "on" is their disks and
     #: "remote_apply" that they show it, too. "local": an acknowledged update can be lost with the server's machine.
     log_synchronous_commit: SynchronousCommit = "on"

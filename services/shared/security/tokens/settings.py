@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from services.shared.config.bounds import DAY_S, Flag, OptionalPath, Seconds
+from services.shared.config.bounds import DAY_S, Flag, OptionalFile, OptionalFileOrUrl, Seconds
 from services.shared.config.sections import Problem, Settings
 from services.shared.domain.addresses import is_safe_url
 
@@ -24,10 +24,7 @@ class TokenSettings(Settings, frozen=True, kw_only=True):
 
     #: The public keys of whoever issues tokens, as JWKS: a file, or an https:// address, which is asked in the
     #: background. Empty: tokens are refused.
-    keys: Annotated[
-        str,
-        Meta(pattern=r"\A(?:[^\x00-\x1f\x7f]{1,4096})?\Z", description="a path, or an address with https://; or empty"),
-    ] = ""
+    keys: OptionalFileOrUrl = ""
     #: What the claim iss of a token has to be.
     issuer: _Text = ""
     #: What its claim aud has to be, or to have among others.
@@ -37,7 +34,7 @@ class TokenSettings(Settings, frozen=True, kw_only=True):
     #: The claim that says which member a leader is.
     member_claim: _Claim = "member_id"
     #: A file with what is refused before its time: a line each with `jti ID` or `sub SUBJECT`. Empty: none.
-    revoked: OptionalPath = ""
+    revoked: OptionalFile = ""
     #: By how much clocks may differ, in seconds.
     clock_skew_s: Annotated[float, Meta(ge=0, le=300)] = 60.0
     #: A token that is good for longer than this from now on is refused, in seconds.
@@ -54,7 +51,7 @@ class TokenSettings(Settings, frozen=True, kw_only=True):
     #: How long an answer may take, in seconds.
     keys_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     #: Authorities whose certificate that address may show, as PEM; empty: those of the system.
-    keys_ca: OptionalPath = ""
+    keys_ca: OptionalFile = ""
     #: With `tls.mode = "mutual"`: whether somebody without a certificate may connect, for calls with a token and no
     #: others. For pages and programs of people, whom nobody gives a certificate.
     without_certificate: Flag = False

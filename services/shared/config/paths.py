@@ -1,0 +1,57 @@
+"""What is wrong with a path that settings name, on this machine: for a look before a service meets it.
+
+A service itself does not ask here: it opens what it needs, and says what it met.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.shared.config.bounds import FOLDER
+
+
+def path_fault(kind: str, value: str, bases: Sequence[Path]) -> str:
+    """A sentence with the mend; empty where nothing is wrong.
+
+    Args:
+        kind: READ or FOLDER.
+        value: As the setting has it; empty, or an address: it names none.
+        bases: Folders that a relative one may be meant from: it is good where it is by one of them.
+    """
+    if not value or "://" in value:
+        return ""
+    faults = [_folder_fault(base / value) if kind == FOLDER else _file_fault(base / value) for base in bases]
+    return min(faults, key=bool)
+
+
+def _file_fault(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "is a folder: name a file"
+        if not os.access(path, os.R_OK):
+            return "may not be read by this user: look as the one that the service runs as, or give that one the right"
+    except FileNotFoundError:
+        return "there is no such file here: make it, or mend the path"
+    except OSError as error:
+        return f"can't be read: {error.strerror or error}"
+    return ""
+
+
+def _folder_fault(path: Path) -> str:
+    """One that is not there is made, if what it would be made in is a folder."""
+    for place in (path, *path.parents):
+        try:
+            if stat.S_ISDIR(place.stat().st_mode):
+                return ""
+            return "is no folder: name one" if place == path else f"can't be made: {place} is no folder"
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            return f"can't be used: {error.strerror or error}"
+    return ""
