@@ -21,7 +21,6 @@ from services.shared.domain.days import day_number
 from services.shared.domain.sentences import quoted
 from services.shared.mapping.faults import RejectedRow, Tally, with_others
 from services.shared.mapping.formats import DayFormat, Notation
-from services.shared.mapping.parquet import copy_without_personal
 from services.shared.mapping.profile import Profile
 from services.shared.mapping.rows import Row, RowTooLongError, open_unpacked, read_rows
 from services.shared.packing import Packing, PackingError, Unpacked, is_bomb, packing_of
@@ -36,6 +35,10 @@ _UNPACK_FREE_BYTES: Final = 64 << 20
 _UNPACK_RATIO_MAX: Final = 200
 _COLUMNS_SHOWN = 20
 _PARQUET: Final = b"PAR1"
+_NO_ARROW: Final = (
+    "it is Parquet, in which nobody can look for personal columns here: pyarrow is missing (the image fasttree has it, "
+    "fasttree-slim does not); send it as CSV, or run the pusher in the image fasttree"
+)
 _OTHER_FORMS: Final = {
     _PARQUET: "a profile is for CSV, and a Parquet file says itself what it holds: rename its columns",
     b"\xff\xfe": "it is UTF-16: save it as UTF-8",
@@ -131,6 +134,10 @@ def rewrite(
     with source.open("rb") as file:
         head = file.read(4)
     if head == _PARQUET and known.personal and profile.is_canonical:
+        try:
+            from services.shared.mapping.parquet import copy_without_personal
+        except ImportError:
+            raise MappingError(_NO_ARROW) from None
         with _personal_errors():
             return Rewritten(rows=copy_without_personal(source, target, known.personal))
     for magic, reason in _OTHER_FORMS.items():

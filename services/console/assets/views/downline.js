@@ -34,31 +34,30 @@ export function Downline({ rest: [id = ""] }) {
   const [filter, setFilter] = useState(/levels=1/.test(location.hash) ? { max_level: "1" } : {});
   const [sort, setSort] = useState({ sort: "gv", descending: 1 });
   const [columns, setColumns] = useState(AT_FIRST);
-  const [rows, setRows] = useState({ members: [], token: "", total: null, as_of: null });
+  const [rows, setRows] = useState({ of: "", members: [], token: "", total: null, as_of: null });
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
   const tree = useAsked((signal) => get("/api/tree", {}, signal), []);
   const asked = { id, ...filter, ...sort, columns: columns.join("\n"), size: PAGE };
   const key = JSON.stringify(asked);
-  const round = useRef("");
+  const round = useRef(0);
 
   async function more(token) {
     if (busy && token) return;
-    const mine = key;
-    round.current = mine;
+    const mine = ++round.current; // what was asked before it counts no more, whatever comes of it
     setBusy(true);
     try {
       const found = await get("/api/downline", { ...asked, page_token: token });
       if (round.current !== mine) return;
       setRows((before) => ({
-        members: token ? [...before.members, ...found.members] : found.members,
+        of: key, members: token ? [...before.members, ...found.members] : found.members,
         token: found.next_page_token, total: found.total_count, as_of: found.as_of,
       }));
       setProblem(null);
     } catch (error) {
       if (round.current === mine) setProblem(error);
     } finally {
-      setBusy(false);
+      if (round.current === mine) setBusy(false);
     }
   }
 
@@ -96,7 +95,7 @@ export function Downline({ rest: [id = ""] }) {
     </div>
     <${Trouble} problem=${problem} onAgain=${() => more("")} />
     <${Sheet} of=${key} members=${rows.members} total=${rows.total} columns=${columns} cell=${cell} kind=${kind} width=${width}
-      onNear=${rows.token && !busy && !problem ? () => more(rows.token) : null}
+      onNear=${rows.of === key && rows.token && !busy && !problem ? () => more(rows.token) : null}
       sorted=${(name) => (sort.sort === name ? (sort.descending ? "descending" : "ascending") : undefined)}
       head=${(name) => html`<button onClick=${() => order(name)}>${TITLES[name] ?? name}${sort.sort === name ? (sort.descending ? " ↓" : " ↑") : ""}</button>`} />
   <//>`;
