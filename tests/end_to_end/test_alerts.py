@@ -12,15 +12,14 @@ from bench.cluster.cluster import running_cluster, wait_for
 from bench.servers.prometheus import all_is_known, firing, prometheus
 from fasttree.client import Client
 from fasttree.v1 import pusher_pb2
+from tests.end_to_end import busy_machine
 
 WAIT_S = 90.0
-#: What a machine that others use as well does to any cluster on it, where a rule waits for 1 s.
-BUSY = {"FastTreeLeaseMarginThin", "FastTreeLoopHeld", "FastTreeReportsSlow"}
 
 
 async def firing_of_faults(session: aiohttp.ClientSession) -> dict[str, set[str]]:
     """What fires, but for what the machine does."""
-    return {name: where for name, where in (await firing(session)).items() if name not in BUSY}
+    return {name: where for name, where in (await firing(session)).items() if name not in busy_machine.ALERTS}
 
 
 async def test_faults_are_told_and_nothing_else(tmp_path: Path, library_csv: Path) -> None:
