@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from services.shared.mapping.canonical import KnownColumns, MappingError, rewrite
+from services.shared.mapping.profile import Profile
 
 #: To Python, what is None there is not installed.
 _WITHOUT = """
@@ -20,3 +24,14 @@ def test_a_service_needs_neither(service: str) -> None:
     command = [sys.executable, "-c", _WITHOUT.format(module=f"services.{service}.app")]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_parquet_file_that_may_hold_what_is_personal_is_refused_there_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").write_bytes(b"PAR1" + bytes(20))
+    monkeypatch.setitem(sys.modules, "services.shared.mapping.parquet", None)
+    known = KnownColumns(personal=("name",), vault=str(tmp_path / "vault"))
+    with pytest.raises(MappingError, match=r"pyarrow is missing .*send it as CSV"):
+        rewrite(tmp_path / "own", tmp_path / "written", Profile(), known)
+    assert not (tmp_path / "written").exists()
