@@ -262,31 +262,6 @@ async def test_the_tree_is_drawn_and_opened_by_mouse_and_keys(browser: Browser, 
 MOVED = "(box) => box.clientHeight / 3 / box.querySelector('tr[aria-rowindex]').offsetHeight"
 
 
-async def test_who_is_at_the_end_while_the_order_changes_gets_rows_of_the_new_one(browser: Browser, base: str) -> None:
-    """The rows of before are there for a moment: what comes after them is not asked for, nor is it said to be wrong."""
-    async with tab(browser, base) as opened:
-        page = opened.page
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url) if "/api/downline?" in request.url else None)
-        await opened.open("#/downline/0")
-        await page.locator('tr[aria-rowindex="1"]').wait_for()
-        # In one go, as quick hands do it: the question that follows comes 150 ms later.
-        await page.evaluate("""() => {
-          [...document.querySelectorAll(".rows th button")].find((one) => one.textContent === "Member").click();
-          const box = document.querySelector(".rows");
-          return new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(() => {
-            box.scrollTop = box.scrollHeight;
-            requestAnimationFrame(() => setTimeout(then, 1));
-          })));
-        }""")
-        await opened.sees("Member ↑")
-        async with asyncio.timeout(WAIT_MS / 1_000):
-            while not [url for url in asked if "sort=member_id" in url and "page_token" not in url]:
-                await page.wait_for_timeout(20)
-        first = next(at for at, url in enumerate(asked) if "sort=member_id" in url)
-        assert "page_token" not in asked[first]
-
-
 async def test_ten_thousand_rows_are_scrolled_and_saved(
     browser: Browser, base: str, record_property: Callable[[str, object], None]
 ) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,7 +14,7 @@ from playwright.async_api import Browser
 
 from bench.cluster.cluster import RunningCluster, running_cluster
 from bench.console.browser import chromium
-from bench.engine.genealogy import make_genealogy, write_genealogy
+from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from fasttree.client import Client
 from fasttree.command.tokens.commands import KEY_FILE
 from fasttree.command.tokens.issuer import TokenIssuer
@@ -36,6 +36,17 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as started:
         yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def members(cluster: RunningCluster, tmp_path_factory: pytest.TempPathFactory) -> Genealogy:
+    """More of them, below one root, than a page of a downline has."""
+    genealogy, file = make_genealogy(2_500, roots=1), tmp_path_factory.mktemp("members") / "members.csv"
+    write_genealogy(genealogy, file)
+    async with Client.from_endpoints_file(cluster.folder / "endpoints.json") as client:
+        manifest = await client.upload_import(file)
+        assert [one async for one in client.watch_import(manifest.import_id, patience_s=WAIT_MS / 1_000)]
+    return genealogy
 
 
 @pytest.fixture
@@ -117,18 +128,42 @@ async def test_a_role_that_operates_nothing_operates_nothing_by_the_console_eith
 
 
 async def test_a_leader_begins_at_his_own_page(
-    cluster: RunningCluster, browser: Browser, base: str, tmp_path: Path
+    cluster: RunningCluster, members: Genealogy, browser: Browser, base: str
 ) -> None:
-    genealogy = make_genealogy(200, roots=1)
-    write_genealogy(genealogy, tmp_path / "members.csv")
-    async with Client.from_endpoints_file(cluster.folder / "endpoints.json") as client:
-        manifest = await client.upload_import(tmp_path / "members.csv")
-        assert [one async for one in client.watch_import(manifest.import_id, patience_s=WAIT_MS / 1_000)]
-    member_id = genealogy.ids[int(genealogy.sponsor.argmax())].decode()
+    member_id = members.ids[int(members.sponsor.argmax())].decode()
     async with tab(browser, base) as opened:
         await opened.open(f"#token={token(cluster, 'leader', member_id)}")
         await opened.page.get_by_role("heading", name=f"Member {member_id}").first.wait_for()
         assert opened.page.url.endswith(f"#/members/{member_id}")
+
+
+async def test_who_is_at_the_end_while_the_order_changes_gets_rows_of_the_new_one(
+    cluster: RunningCluster, members: Genealogy, browser: Browser, base: str
+) -> None:
+    """The rows of before are there for a moment: what comes after them is not asked for, nor is it said to be wrong."""
+    async with tab(browser, base) as opened:
+        page = opened.page
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if "/api/downline?" in request.url else None)
+        await opened.open(f"#token={token(cluster, 'operator', 'ann')}")
+        await opened.sees("Live")
+        await opened.open(f"#/downline/{members.ids[int(members.sponsor.argmin())].decode()}")
+        await page.locator('tr[aria-rowindex="1"]').wait_for()
+        # In one go, as quick hands do it: the question that follows comes 150 ms later.
+        await page.evaluate("""() => {
+          [...document.querySelectorAll(".rows th button")].find((one) => one.textContent === "Member").click();
+          const box = document.querySelector(".rows");
+          return new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(() => {
+            box.scrollTop = box.scrollHeight;
+            requestAnimationFrame(() => setTimeout(then, 1));
+          })));
+        }""")
+        await opened.sees("Member ↑")
+        async with asyncio.timeout(WAIT_MS / 1_000):
+            while not [url for url in asked if "sort=member_id" in url and "page_token" not in url]:
+                await page.wait_for_timeout(20)
+        first = next(at for at, url in enumerate(asked) if "sort=member_id" in url)
+        assert "page_token" not in asked[first]
 
 
 async def test_a_bad_token_and_a_bad_key_lead_to_the_door(browser: Browser, base: str) -> None:
