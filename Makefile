@@ -41,7 +41,9 @@ demo: $(VENV)/.run ## Runs a whole cluster with a sample tree, state in .demo/, 
 	$(BIN)/fasttree up --dir .demo --sample $(DEMO_FLAGS)
 
 # Whole clusters of processes, which would be late beside others; the rest runs two files at a time.
-CLUSTER_TESTS := tests/bench tests/command tests/end_to_end tests/vip
+CLUSTER_TESTS := tests/bench tests/command/live tests/command/test_machines.py tests/command/test_node_process.py \
+	tests/command/test_supervisor.py tests/command/test_terminal.py tests/command/test_tour.py tests/command/test_up.py \
+	tests/end_to_end tests/vip
 WORKERS ?= 2
 
 test: $(VENV)/.dev node_modules/.bin/buf ## Installs, then runs all tests.
