@@ -18,11 +18,6 @@ Progress goes to standard error; standard output ends with one JSON line.
 
 from __future__ import annotations
 
-import os
-
-# Child processes never touch this one's channels; gRPC reads this when it is imported.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
 import statistics
 import sys
 import time

@@ -19,11 +19,6 @@ columns and with them.
 
 from __future__ import annotations
 
-import os
-
-# Child processes never touch this one's channels; gRPC reads this when it is imported.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
 import asyncio
 import json
 import shutil

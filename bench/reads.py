@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import functools
 import json
-import os
 import re
 import shutil
 import statistics
@@ -271,7 +270,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", choices=["postgres", "none"], default="postgres")
     arguments = parser.parse_args()
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         for name in _NEEDED:
             tool(name)

@@ -9,6 +9,9 @@ import os
 os.environ.setdefault(
     "GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener,-event_engine_for_all_other_endpoints"
 )
+# Nothing of gRPC is used between a fork and what comes of it, a snapshot or another program. Its fork handlers would
+# only stop its threads, and where one of these is in a call, a child in a hundred dies. Read when gRPC is loaded.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def _keep_garbage_at_forks() -> None:

@@ -21,7 +21,6 @@ import asyncio
 import contextlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -179,7 +178,6 @@ def main() -> None:
     parser.add_argument("--short", type=float, default=10.0, help="of each other stretch, in seconds")
     parser.add_argument("--deadline", type=float, default=1.0, help="of a read, in seconds")
     arguments = parser.parse_args()
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     figures = uvloop.run(measure(arguments.members, arguments.seconds, arguments.short, arguments.deadline))
     print(json.dumps(figures))
     for part, memory_mb_max in _MEMORY_MB_MAX.items():

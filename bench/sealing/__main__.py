@@ -134,7 +134,6 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=400, help="of the state that is saved and read")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     figures = uvloop.run(measure(arguments.members, arguments.orders, arguments.megabytes, arguments.rounds))
     print(json.dumps(figures))
 

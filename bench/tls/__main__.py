@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
 import sys
 import time
@@ -94,7 +93,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of reads, a round")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         tool("ghz")
         genealogy = make_genealogy(arguments.members, seed=1, roots=1)

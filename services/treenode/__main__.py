@@ -1,7 +1,6 @@
 """`python -m services.treenode`."""
 
 import gc
-import os
 from pathlib import Path
 
 
@@ -10,9 +9,6 @@ def main() -> None:
     # A start makes objects that stay; looking for garbage among them costs a tenth of it. Once every kernel is loaded,
     # `settle_memory` turns it on.
     gc.disable()
-    # Snapshots are written by forked children that never touch gRPC: its fork handlers would only stop its threads.
-    # It reads this when it is loaded.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
     from services.shared.serving.process import service_command
 

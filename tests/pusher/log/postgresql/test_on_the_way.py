@@ -48,8 +48,13 @@ def pooler(server: ReplicatedPostgres, tmp_path_factory: pytest.TempPathFactory)
     assert program, "needs pgbouncer: apt-get install pgbouncer"
     user = "postgres" if os.geteuid() == 0 else None
     process = subprocess.Popen([program, "-q", folder / "pooler.ini"], user=user, cwd=folder)
+
+    def listens() -> bool:
+        assert process.poll() is None, f"pgbouncer ended with {process.returncode}"
+        return (folder / ".s.PGSQL.5432").exists()
+
     try:
-        blocking_until(lambda: (folder / ".s.PGSQL.5432").exists(), "pgbouncer")
+        blocking_until(listens, "pgbouncer")
         yield folder
     finally:
         process.terminate()
