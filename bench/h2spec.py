@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from bench.cluster.cluster import free_port
+
 _INSTALL = "go install github.com/summerwind/h2spec/cmd/h2spec@latest, and put it into the PATH"
 _START_S = 60.0
 #: Until h2spec takes no answer for an answer.
@@ -77,9 +79,7 @@ EXCEPTIONS: dict[tuple[str, str], Excepted] = {
 @contextmanager
 def served() -> Iterator[int]:
     """A server like the services' own, with one call that does nothing; its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "bench.reports.empty_server", f"127.0.0.1:{port}"])
     try:
         deadline_s = time.monotonic() + _START_S

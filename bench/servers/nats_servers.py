@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sysconfig
 import tempfile
@@ -16,6 +15,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from fasttree.command.local.free_ports import free_ports
 
 _START_S = 60.0
 _LOOK_S = 0.05
@@ -53,7 +54,7 @@ class NatsServers:
     ) -> None:
         self.folder = folder
         self.names = tuple(f"n{number}" for number in range(1, count + 1))
-        ports = iter(free_ports(3 * count))
+        ports = iter(free_ports("127.0.0.1", 3 * count))
         self.ports = {name: next(ports) for name in self.names}
         self._monitors = {name: next(ports) for name in self.names}
         routes = {name: next(ports) for name in self.names}
@@ -158,15 +159,6 @@ class NatsServers:
         for process in self._processes.values():
             process.wait()
         self._processes.clear()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at the moment."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from bench.servers.nats_servers import free_ports
+from fasttree.command.local.free_ports import free_ports
 
 ACCESS_KEY, SECRET_KEY = "fasttree", "not-a-secret-of-anybody"
 BUCKET = "company"
@@ -35,7 +35,7 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        found = iter(free_ports(2 * len(_PARTS)))
+        found = iter(free_ports("127.0.0.1", 2 * len(_PARTS)))
         self._ports = {part: (next(found), next(found)) for part in _PARTS}
         self._process: subprocess.Popen[bytes] | None = None
         may = {

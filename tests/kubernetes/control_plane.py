@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
 import ssl
 import subprocess
 import time
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from fasttree.command.local.free_ports import free_ports
 from tests.kubernetes.binaries import CONTROL_PLANE, found
 
 _READY_S = 120.0
@@ -76,7 +76,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         BuildError: Its programs have not been built.
     """
     programs = found(CONTROL_PLANE)
-    etcd_port, peer_port, port = _free_ports(3)
+    etcd_port, peer_port, port = free_ports("127.0.0.1", 3)
     token = secrets.token_hex(16)
     plane = ControlPlane(
         f"https://127.0.0.1:{port}", token, folder / "pki" / "apiserver.crt", folder / "kubeconfig", programs["kubectl"]
@@ -121,14 +121,6 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         server = running.enter_context(_process(api_server, folder / "apiserver.log"))
         _wait_until_ready(plane, server, folder / "apiserver.log")
         yield plane
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager

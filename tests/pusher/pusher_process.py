@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import grpc
 import grpc.aio
 
+from bench.cluster.cluster import free_port
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.shared.serving.channels import open_channel
 
 DEADLINE_S = 120.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PusherProcess:

@@ -19,10 +19,11 @@ import grpc.aio
 import pytest
 from google.rpc import code_pb2
 
+from bench.cluster.cluster import free_port
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.shared.serving.channels import open_channel
-from tests.pusher.pusher_process import PusherProcess, free_port
+from tests.pusher.pusher_process import PusherProcess
 from tests.pusher.running_pusher import push
 from tests.pusher.updates import orders
 from tests.waiting import until

@@ -8,13 +8,15 @@ import socket
 #: Below the range that Linux takes for outgoing connections: such a connection could otherwise hold the port of a node
 #: while it is down, and keep it from coming back.
 _FIRST, _LAST = 20_000, 32_000
+#: Nobody's seed may have two processes choose the same ones.
+_CHANCE = random.SystemRandom()
 
 
 def free_ports(host: str, count: int, *others: str) -> list[int]:
     """That many different ports that nobody listens on now, there or at the others. Raises OSError
     where there are none."""
     found: list[int] = []
-    for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST):
+    for port in _CHANCE.sample(range(_FIRST, _LAST), _LAST - _FIRST):
         if len(found) == count:
             return found
         if all(is_free(each, port) for each in (host, *others)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.cluster.cluster import free_port
 from bench.rivals.postgres_replicas import ReplicatedPostgres, replicated_postgres
 from fasttree.v1 import pusher_pb2
 from services.pusher.log.postgresql.store import PostgresqlLog
@@ -90,9 +90,7 @@ def test_a_pooler_may_give_each_transaction_another_session(
 def guarded() -> Iterator[tuple[ReplicatedPostgres, int]]:
     """A server that takes nobody without TLS and a password, and its port on loopback."""
     with replicated_postgres(SETTINGS, standbys=()) as made:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         # One port for both kinds of sockets: the rig's own one moves with it.
         made.run(
             "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
