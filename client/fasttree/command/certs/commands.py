@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _DAYS = NumberRange(1 / 1_440, 36_525)
 _ROOT_DAYS = 1_825.0
 _DAYS_AT_FIRST = 30.0
+#: No role begins so.
+_MEANS_SERIAL = re.compile(r"\s*[-+]?[0-9]")
+_SERIAL = re.compile(r"0[xX][0-9A-Fa-f]{1,40}")
+#: What a certificate's number may have: 20 bytes, of which the first bit is its sign (RFC 5280).
+_SERIAL_BITS_MAX = 159
 
 _folder_option = click.option(
     "--dir",
@@ -144,7 +150,8 @@ def show(session: Session, folder: Path | None) -> None:
 @home_options
 def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> None:
     """From now on these certificates count no more: by their holders, as they lie there, or by serial numbers (0x…),
-    as `fasttree certs show --json` tells them, for those that were renewed since.
+    as `fasttree certs show --json` tells them, for those that were renewed since. One that no certificate has that lies
+    here goes on the list too: of those that were renewed nothing is kept. It is told.
 
     It writes revoked.crl, which every part follows that names it in `tls.revoked_file`, and believed.pem, for Envoy.
     """
@@ -155,11 +162,8 @@ def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> N
     authority, serials = found.authority(), []
     there = {each.path: each for each in found.issued()}
     for holder in holders:
-        if holder.lower().startswith("0x"):
-            serials.append(serial := _serial(holder))
-            if serial not in {each.serial for each in there.values()}:
-                told = f"{holder} is on the list; no certificate that lies in {found.path} has this number"
-                click.echo(f"note: {told}: look whether it is the right one", err=True)
+        if _MEANS_SERIAL.match(holder):
+            serials.append(_serial(holder))
             continue
         files = found.files(holder_of(holder))
         if files.certificate not in there:
@@ -168,14 +172,21 @@ def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> N
             raise CommandError(f"{files.certificate} is another authority's: that one has to revoke it")
         serials.append(there[files.certificate].serial)
     _done(lambda: found.revoke(authority, serials))
+    for serial in dict.fromkeys(serials):
+        if serial not in {each.serial for each in there.values() if each.ours}:
+            told = f"0x{serial:X} is on the list; no certificate of this authority in {found.path} has this number"
+            click.echo(f"note: {told}: `fasttree certs show --json` tells which there are", err=True)
     _print(session, [each for each in found.issued() if each.revoked])
 
 
 def _serial(text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise CommandError(f"{text} is no serial number: write hexadecimal digits, as 0x1A2B") from None
+    serial = int(text, 16) if _SERIAL.fullmatch(text) else 0
+    if not 0 < serial < 1 << _SERIAL_BITS_MAX:
+        raise CommandError(
+            f"{text!r} is no serial number: write 0x and up to 40 hexadecimal digits, as 0x1A2B; "
+            "`fasttree certs show --json` tells those of the certificates here"
+        )
+    return serial
 
 
 def _done(work: Any) -> Any:
