@@ -69,7 +69,7 @@ class ElectionCore(OneOfOne):
         self, settings: ElectionSettings, recorded: Recorded, hosts_order: Iterable[str], now_s: float
     ) -> None:
         self.settings = settings
-        self.ledger = Ledger(recorded, settings.write_again_s, now_s)
+        self.ledger = Ledger(recorded, settings, now_s)
         #: Names of nodes, or `host:port` of their report ports, first choice first.
         self.hosts_order = tuple(hosts_order)
         self.leases = LeaseTable(settings.lease_s, settings.forget_s)
@@ -126,7 +126,7 @@ class ElectionCore(OneOfOne):
     @property
     def deadline_s(self) -> float | None:
         """When it has something to do if nothing happens before; None while it waits for nothing."""
-        times = [*self.leases.times(self.hosts_order), self.others_from, self.ledger.write_again_at]
+        times = [*self.leases.times(self.hosts_order), self.others_from, *self.ledger.times]
         if (holder := self.seat.holder) is not None:
             times.append(holder.right_until)
             if not holder.acknowledged:
@@ -190,13 +190,12 @@ class ElectionCore(OneOfOne):
 
     def _answer(self, lease: NodeLease, actions: list[Action], *, pushed: bool) -> None:
         """The only place where grants leave: PRIMARY goes to the holder in HELD and to nobody else."""
-        granted = self.seat.is_granted_to(lease)
         actions.append(
             Answer(
                 node=lease.node,
                 incarnation=lease.incarnation,
                 sequence=lease.last.sequence,
-                role=Role.PRIMARY if granted else Role.PASSIVE,
+                role=Role.PRIMARY if self.seat.is_granted_to(lease) else Role.PASSIVE,
                 epoch=self.recorded.epoch,
                 lease_s=self.settings.lease_s,
                 primary=self.seat.primary,
@@ -220,8 +219,9 @@ class ElectionCore(OneOfOne):
                 break
         else:
             raise ElectionError(self.seat.with_story("the rules do not come to rest"))
+        actions += self.ledger.rehearse_if_due(now_s) if self.handover is None else ()
         phase = self.handover and self.handover.phase
-        shown = (self.recorded, self.seat.primary, self.leases.shown(now_s), phase)
+        shown = (self.recorded, self.seat.primary, self.leases.shown(now_s), phase, self.ledger.problem)
         if shown != self._shown:
             self._shown = shown
             actions.append(ClusterChanged())

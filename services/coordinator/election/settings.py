@@ -22,6 +22,9 @@ class ElectionSettings(Settings, frozen=True, kw_only=True):
     probe_interval_s: Seconds = 0.01
     #: A write to the store that failed is tried again after this long, in seconds.
     write_again_s: Seconds = 0.25
+    #: While nothing has to be written after that, what is stored is written anew this often, in seconds, until that
+    #: succeeds: so it is known whether the store takes writes again.
+    rehearse_s: Seconds = 10.0
     #: How long a node that was elected and did not take the role lets others go first, in seconds.
     demotion_s: SecondsFrom0 = 10.0
     #: How long a dead node that is not in the host file stays listed, in seconds.
