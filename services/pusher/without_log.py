@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc
+from services.pusher.log.engine.said import TriesAgain
 from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError, StoreFullError
 from services.pusher.settings import PusherSettings
 from services.shared.domain.addresses import address_of
@@ -86,7 +87,7 @@ async def open_log(
     if isinstance(found, OpenLog):
         return found
     logger.error("the log can't be opened: %s; %s", found.reason, _waits(found))
-    waiting = _Waiting(settings, cluster, found)
+    waiting, in_use = _Waiting(settings, cluster, found), TriesAgain(logger)
     await waiting.start()
     try:
         while True:
@@ -95,7 +96,7 @@ async def open_log(
             try:
                 found = await in_thread(_try_open, folder, open_store, in_servers)
             except StartupError as error:  # whoever brings it back has the folder yet
-                logger.info("%s", error)
+                in_use.because(str(error))
                 found = waiting.problem
                 continue
             tried = seen

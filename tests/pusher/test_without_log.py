@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import threading
 from pathlib import Path
+from typing import IO
 
 import grpc.aio
 import msgspec
@@ -12,11 +15,14 @@ import pytest
 
 from bench.cluster.cluster import free_port
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
+from services.pusher import without_log
 from services.pusher.log.memory import MemoryLog
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogDamagedError, LogStore, StoreFullError
 from services.pusher.settings import PusherSettings
 from services.pusher.without_log import open_log
+from services.shared.files.state_folder import lock_folder
+from services.shared.serving.process import StartupError
 
 
 @pytest.mark.parametrize(("store", "url"), [("jetstream", "nats://nats1"), ("postgresql", "postgresql://db/company")])
@@ -36,6 +42,35 @@ async def test_servers_are_asked_again_until_the_log_is_whole(
     found.lock.close()
     assert isinstance(found.store, MemoryLog)
     assert caplog.text.count("the stream is gone") == 1
+
+
+async def test_that_somebody_has_the_folder_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever brings the log back has it for minutes, and it is looked at every second."""
+    caplog.set_level(logging.INFO)
+    settings = PusherSettings.of(port=free_port(), http_port=free_port(), state_folder=str(tmp_path))
+    settings = msgspec.structs.replace(settings, log=LogSettings(log_store="jetstream", log_url="nats://nats1"))
+    looks = itertools.count()
+
+    def lock(folder: Path) -> IO[str]:
+        if 1 <= next(looks) < 50:
+            raise StartupError(f"the state folder {folder} is in use by process 7")
+        return lock_folder(folder)
+
+    opens = iter((LogDamagedError("the stream is gone"), MemoryLog()))
+
+    def open_store() -> LogStore:
+        found = next(opens)
+        if isinstance(found, LogDamagedError):
+            raise found
+        return found
+
+    monkeypatch.setattr(without_log, "lock_folder", lock)
+    (await open_log(settings, "test", open_store, look_s=0.001, servers_look_s=0.001)).lock.close()
+    assert next(looks) == 51
+    assert caplog.text.count("is in use by process 7; tries again") == 1
+    assert "the log is whole again" in caplog.text
 
 
 async def test_a_log_in_servers_that_are_away_is_waited_for_and_says_so(tmp_path: Path) -> None:
