@@ -30,7 +30,8 @@ from services.shared.config.load import load_settings
 from services.shared.config.sections import ClusterSettings
 from services.shared.security.own import own_tls
 from services.shared.serving.background import Background
-from services.shared.serving.metrics import CONTENT_TYPE, Metrics
+from services.shared.serving.metrics import Metrics
+from services.shared.serving.ops_port import figures_page
 from services.shared.serving.process import run
 
 logger = logging.getLogger(__name__)
@@ -53,18 +54,20 @@ class Console:
         )
         self.watcher.further = self._drills.problems
         self._named = parts_of(settings.machine)
-        self._metrics = Metrics("console", "fasttree_console_")
-        self._metrics.gauge(
+        self.metrics = Metrics("console", "fasttree_console_")
+        self.metrics.gauge(
             "drill_not_undone",
             "1 where a drill has ended and not all is as it was.",
             lambda: int(self._drills.is_left_undone),
         )
-        self._metrics.gauge("viewers", "Browsers that follow the cluster.", lambda: self.viewers.count)
-        self._metrics.counter("stalled_viewers", "Those let go since they took nothing.", lambda: self.viewers.stalled)
+        self.metrics.gauge("viewers", "Browsers that follow the cluster.", lambda: self.viewers.count)
+        self.metrics.counter(
+            "stalled_viewers", "Browsers let go since they took nothing.", lambda: self.viewers.stalled
+        )
         self.members = MemberPages(self._asking, settings.viewer.reports_max)
         self.orders = OrderPages(self._asking, settings.viewer, settings.watch.poll_s)
-        self._metrics.gauge("order_viewers", "Browsers that look at orders as they come.", lambda: self.orders.count)
-        self._metrics.gauge("reports_open", "Reports under way for browsers.", lambda: self.members.open)
+        self.metrics.gauge("order_viewers", "Browsers that look at orders as they come.", lambda: self.orders.count)
+        self.metrics.gauge("reports_open", "Reports under way for browsers.", lambda: self.members.open)
         routes = [
             web.get("/livez", self._live),
             web.get("/readyz", self._live),
@@ -105,7 +108,7 @@ class Console:
         await self.background.stop()
         await self._watching.close()
         await self._asking.close()
-        self._metrics.close()
+        self.metrics.close()
 
     def _places(self) -> dict[str, str]:
         """The parts' HTTP ports."""
@@ -116,8 +119,8 @@ class Console:
         """It is useful without a cluster too: it says that there is none."""
         return web.Response(text="live\n")
 
-    async def _figures(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+    async def _figures(self, request: web.Request) -> web.Response:
+        return figures_page(self.metrics, request)
 
 
 def _client_tls() -> TlsFiles | None:

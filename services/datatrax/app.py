@@ -152,20 +152,22 @@ def _metrics(
 ) -> Metrics:
     metrics = Metrics("datatrax", "fasttree_datatrax_")
     metrics.gauge("programs", "Programs that are connected to the instant port.", lambda: instant.connected)
-    metrics.counter("lines", "Lines that came there.", lambda: instant.lines)
-    metrics.counter("refused_lines", "Those that were no update.", lambda: instant.refused_lines)
+    metrics.counter("lines", "Lines that came to the instant port.", lambda: instant.lines)
+    metrics.counter("refused_lines", "Lines of the instant port that were no update.", lambda: instant.refused_lines)
     metrics.counter("receipts", "Receipts of the pusher.", lambda: sender.receipts)
     metrics.gauge("pusher_reachable", "0 while there is no way to the pusher.", lambda: not sender.problem)
     if spool is not None:
         metrics.counter("spool_files", "Files of the spool that were taken or refused.", lambda: spool.files)
-        metrics.counter("spool_refused_files", "Those of which something was refused.", lambda: spool.refused_files)
-        metrics.counter("spool_updates", "Updates of them that got their receipts.", lambda: spool.updates)
+        metrics.counter(
+            "spool_refused_files", "Files of the spool of which something was refused.", lambda: spool.refused_files
+        )
+        metrics.counter("spool_updates", "Updates of the spool that got their receipts.", lambda: spool.updates)
     if configuration is not None:
         file = configuration
         metrics.gauge("configuration_good", "0 while CBLDATATRAX as it lies there is refused.", lambda: not file.faults)
         metrics.gauge("open", "0 while CBLDATATRAX says that no updates are taken.", lambda: not file.why_closed())
-        metrics.counter("configuration_changes", "Changes of it that were taken.", lambda: file.changes_taken)
-        metrics.counter("configuration_refusals", "Times that it was refused.", lambda: file.files_refused)
+        metrics.counter("configuration_changes", "Changes of CBLDATATRAX that were taken.", lambda: file.changes_taken)
+        metrics.counter("configuration_refusals", "Times that CBLDATATRAX was refused.", lambda: file.files_refused)
     return metrics
 
 

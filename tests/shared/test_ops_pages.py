@@ -1,5 +1,5 @@
-"""Every page of the three HTTP ports and every metric, beside the lists in `ops_pages/`: what monitors go by; and
-docs/metrics.md, which has every figure that the three declare.
+"""Every page of the HTTP ports and every metric, beside the lists in `ops_pages/`: what monitors go by; and
+docs/metrics.md, which has every figure that the services declare.
 
 `REWRITE=1` writes both anew from what the services show and declare; read the difference then.
 """
@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -21,10 +21,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.coordinator.app import Coordinator
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
+from services.datatrax.app import DataTrax
+from services.datatrax.in_force.watching import WatchedConfiguration
+from services.datatrax.settings import DataTraxSettings
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
 from services.shared.serving.metrics import Declared
+from tests.console.conftest import running_console
+from tests.datatrax.least_file import file_of
+from tests.datatrax.messages.gateway import Gateway, write_channels
 from tests.docs.test_alert_rules import promtool
+from tests.fakes.cluster import fake_cluster
 from tests.fakes.heartbeats import Heartbeats
 from tests.fakes.node import FakeNode
 from tests.fakes.pusher import fake_pusher
@@ -36,14 +43,19 @@ from tests.waiting import until
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 LISTS = Path(__file__).parent / "ops_pages"
+PAGES = ("/livez", "/readyz", "/primary", "/debug/x")
 PATHS = ("/livez", "/readyz", "/primary", "/debug/mtree.log?lines=0", "/debug/hpushup.log?lines=x", "/debug/x", "/")
 
 
+_TITLES = {"datatrax": "DataTrax"}
+
+
 class Shown(NamedTuple):
-    """One service: its HTTP port, and what it declares."""
+    """One service: its HTTP port, what it declares, and the pages that monitors go by."""
 
     http: str
     declared: Sequence[Declared]
+    paths: Sequence[str] = PATHS
 
 
 @asynccontextmanager
@@ -81,13 +93,48 @@ async def treenode(folder: Path) -> AsyncIterator[Shown]:
         yield Shown(running.address.http, running.metrics.declared)
 
 
+@asynccontextmanager
+async def datatrax(folder: Path) -> AsyncIterator[Shown]:
+    """With everything that has figures: CBLDATATRAX, a spool, messages."""
+    file, hosts = folder / "CBLDATATRAX", folder / "hosts"
+    file.write_text(file_of())
+    hosts.write_text("vip.example.com\n")
+    gateway = await Gateway().start()
+    settings = DataTraxSettings.of(
+        pusher="127.0.0.1:1",
+        instant_port=0,
+        http_port=0,
+        spool_folder=str(folder / "spool"),
+        message_port=0,
+        message_folder=str(folder / "state"),
+        message_channels_file=str(write_channels(folder, gateway)),
+    )
+    watched = WatchedConfiguration(file, "live", hosts, 60.0, folder / "kept")
+    service = await DataTrax.start(ClusterSettings(), settings, watched)
+    try:
+        yield Shown(f"127.0.0.1:{service.http.port}", service.metrics.declared, PAGES)
+    finally:
+        await service.stop()
+        await gateway.stop()
+
+
+@asynccontextmanager
+async def console(folder: Path) -> AsyncIterator[Shown]:
+    async with fake_cluster() as cluster, running_console(cluster) as asking:
+        running = asking.console
+        yield Shown(f"127.0.0.1:{running.http.port}", running.metrics.declared, PAGES)
+
+
 Service = Callable[[Path], AbstractAsyncContextManager[Shown]]
 
 
-@pytest.mark.parametrize(("name", "service"), [(f.__name__, f) for f in (coordinator, pusher, treenode)])
+SERVICES: tuple[Any, ...] = (coordinator, pusher, treenode, datatrax, console)
+
+
+@pytest.mark.parametrize(("name", "service"), [(f.__name__, f) for f in SERVICES])
 async def test_pages_and_metrics_are_those_of_the_list(name: str, service: Service, tmp_path: Path) -> None:
     async with service(tmp_path) as shown, aiohttp.ClientSession(f"http://{shown.http}") as session:
-        lines = [await page(session, path) for path in PATHS]
+        lines = [await page(session, path) for path in shown.paths]
         async with session.get("/metrics") as response:
             assert response.content_type == "text/plain"
             text = await response.text()
@@ -114,7 +161,7 @@ async def test_pages_and_metrics_are_those_of_the_list(name: str, service: Servi
 
 def check_page(name: str, declared: Sequence[Declared]) -> None:
     """The service's section of docs/metrics.md has all that it declares."""
-    title = f"\n## {name.capitalize()}\n"
+    title = f"\n## {_TITLES.get(name, name.capitalize())}\n"
     rows = []
     for each in sorted(declared):
         labels = ", ".join(f"`{label}`" for label in each.labels)

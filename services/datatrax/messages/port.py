@@ -87,12 +87,16 @@ class MessagePort:
         """Adds its figures."""
         runner = self.runner
         metrics.counter("letters", "Letters whose senders took or refused them.", lambda: runner.handed_over)
-        metrics.counter("letter_tries_failed", "Tries of which that is not so.", lambda: runner.failed_tries)
+        metrics.counter(
+            "letter_tries_failed", "Tries to hand a letter to its sender that failed.", lambda: runner.failed_tries
+        )
         metrics.gauge(
             "letters_under_way", "Letters that are with their senders.", lambda: sum(runner.core.under_way.values())
         )
         metrics.gauge(
-            "messages_good", "0 while their disk is full, or the opt-outs have a fault.", lambda: not self.problem
+            "messages_good",
+            "0 while the disk of messages is full, or the opt-outs have a fault.",
+            lambda: not self.problem,
         )
         metrics.calls([self._server.calls])
         metrics.connections([self._server.connections])

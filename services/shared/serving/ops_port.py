@@ -114,9 +114,14 @@ class OpsPort:
         await self._runner.cleanup()
 
     async def _figures(self, request: web.Request) -> web.Response:
-        examples = "application/openmetrics-text" in request.headers.get("Accept", "")
-        content = OPEN_METRICS if examples else CONTENT_TYPE
-        return web.Response(body=self._metrics.text(examples=examples), headers={"Content-Type": content})
+        return figures_page(self._metrics, request)
+
+
+def figures_page(metrics: Figures, request: web.Request) -> web.Response:
+    """All figures, in the format that is asked for."""
+    examples = "application/openmetrics-text" in request.headers.get("Accept", "")
+    content = OPEN_METRICS if examples else CONTENT_TYPE
+    return web.Response(body=metrics.text(examples=examples), headers={"Content-Type": content})
 
 
 def _with_audit(check: Check) -> Check:
