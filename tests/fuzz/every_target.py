@@ -13,8 +13,9 @@ from tests.fuzz.targets import (
     pusher,
     security,
     settings,
+    stored,
     treenode,
 )
 
-_MODULES = (http2, calls, coordinator, pusher, treenode, messages, files, security, settings, datatrax)
+_MODULES = (http2, calls, coordinator, pusher, treenode, messages, files, security, settings, stored, datatrax)
 TARGETS: dict[str, Target] = {each.name: each for module in _MODULES for each in module.TARGETS}

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -36,8 +36,9 @@ _PART_BYTES_MAX = 256 << 20
 class Part(msgspec.Struct, frozen=True):
     """One part, as the index names it."""
 
-    size_bytes: int
-    sha256: str
+    size_bytes: Annotated[int, msgspec.Meta(ge=1, le=_PART_BYTES_MAX)]
+    #: It stands in the part's name: in any other form it could lead out of the place.
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class Index(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -191,7 +192,7 @@ class FilesInParts:
 
     async def _part(self, name: str, part: Part) -> bytes:
         try:
-            data = await self.objects.get(name, min(part.size_bytes, _PART_BYTES_MAX))
+            data = await self.objects.get(name, part.size_bytes)
         except ObjectMissingError as error:
             raise ObjectDamagedError(f"{self.objects.full_name(name)} is missing") from error
         if await asyncio.to_thread(_sha256, data) != part.sha256:
