@@ -74,6 +74,7 @@ async def test_a_log_is_verified_and_damage_named(fasttree: FastTree, folder: Pa
         (("show", "--since", "soon"), "write an age, as 90m or 2d"),
         (("verify", "--newest", "xyz"), "a hash has 64 digits"),
         (("show", "--dir", "EMPTY"), "no audit log in"),
+        (("show", "--dir", "EMPTY"), "for another one, run this there, or look at /audit of the part's HTTP port"),
     ],
 )
 async def test_what_is_wrong_is_told_in_one_line(

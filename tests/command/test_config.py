@@ -162,7 +162,9 @@ def test_a_fault_is_told_once(tmp_path: Path, setting: str, said: str) -> None:
 
 
 def test_a_good_file_of_the_cluster_here_is_found(tmp_path: Path) -> None:
-    assert run("check")[0] == "no settings file, so the environment and defaults alone: good\n"
+    where = "no settings file here (--config names one; another machine's settings: run this there)"
+    assert run("check")[0] == f"{where}, so the environment and defaults alone: good\n"
+    assert run("check", "--set", "pusher.port=-1")[1] == f"{where}, so the environment and defaults alone: 1 fault"
     (tmp_path / ".fasttree").mkdir()
     (tmp_path / ".fasttree" / "cluster.toml").write_text('[cluster]\nname = "dot-test"\n')
     assert run("check")[0] == ".fasttree/cluster.toml: good\n"

@@ -50,6 +50,9 @@ def _record() -> type[Line]:
 def audit() -> None:
     """Who did what, and who was refused, as the services wrote it down on this machine.
 
+    It reads folders, and asks no service. Another machine's records: this command there; the newest ones of any part
+    are in the console too, and at /audit of its HTTP port.
+
     `docs/security.md` says what is written, and what is not.
     """
 
@@ -63,7 +66,9 @@ def audit() -> None:
 @click.option("-f", "--follow", is_flag=True, help="Goes on with what is written, until Ctrl-C.")
 @json_option
 def show(session: Session, folders: tuple[Path, ...], who: str, rpc: str, since: str, follow: bool) -> None:
-    """Records, the oldest first; with --json a line each, as it stands in its file."""
+    """Records in folders of this machine, the oldest first; with --json a line each, as it stands in its file. Another
+    machine's: this command there, or the newest ones in the console and at /audit of the part's HTTP port.
+    """
     from fasttree.command.audit.reading import Records, folders_of, json_of, since_of
 
     records, begin = Records(folders_of(folders)), since_of(since) if since else ""

@@ -26,7 +26,10 @@ def folders_of(named: Sequence[Path]) -> list[Path]:
     found = sorted({folder for place in places for folder in audit_folders(place)})
     if not found:
         where = " or ".join(map(str, places)) or "this folder"
-        raise CommandError(f"no audit log in {where}: name a service's state folder, or its audit.folder, by --dir")
+        raise CommandError(
+            f"no audit log in {where}: name a service's state folder, or its audit.folder, by --dir; folders of this "
+            "machine alone are read: for another one, run this there, or look at /audit of the part's HTTP port"
+        )
     return found
 
 

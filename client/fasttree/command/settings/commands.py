@@ -34,7 +34,14 @@ def _settings() -> Any:
 
 @click.group()
 def config() -> None:
-    """Settings as the services read them: from a file, the environment and --set, the last one winning."""
+    """Settings as the services read them: from a file, the environment and --set, the last one winning.
+
+    Of this machine alone: no service is asked. For another machine, run this there; or bring its file here, and give
+    `check` --elsewhere.
+    """
+
+
+_NO_FILE = "no settings file here (--config names one; another machine's settings: run this there)"
 
 
 def _settings_options(command: Command) -> Command:
@@ -66,7 +73,8 @@ def _file(named: Path | None) -> Path | None:
 @click.argument("section", required=False, default="")
 @_settings_options
 def show(session: Session, section: str, file: Path | None, assignments: tuple[str, ...]) -> None:
-    """Every setting in force, as TOML; SECTION: its own alone. What is no default says where it comes from.
+    """Every setting in force on this machine, as TOML; SECTION: its own alone. What is no default says where it comes
+    from. No service is asked: another machine's are shown by this command there.
 
     The environment is that of this command: a service may have another one.
     """
@@ -74,7 +82,10 @@ def show(session: Session, section: str, file: Path | None, assignments: tuple[s
 
     if section and section not in SECTION_CLASSES:
         raise click.UsageError(f"no section {section}; there are {', '.join(SECTION_CLASSES)}")
-    settings = [each for each in settings_in_force(_file(file), assignments) if section in ("", each.section)]
+    found = _file(file)
+    settings = [each for each in settings_in_force(found, assignments) if section in ("", each.section)]
+    if found is None:
+        click.echo(f"note: {_NO_FILE}: the environment and defaults alone", err=True)
     if session.json:
         print_json([each._asdict() for each in settings])
         return
@@ -102,7 +113,7 @@ def check(session: Session, file: Path | None, assignments: tuple[str, ...], els
     found = _file(file)
     faults = faults_of(found, assignments, elsewhere=elsewhere)
     notes = [] if faults else notes_of(found, assignments)
-    where = str(found or "no settings file, so the environment and defaults alone")
+    where = str(found or f"{_NO_FILE}, so the environment and defaults alone")
     if session.json:
         print_json(SettingsCheckedJson(file=str(found or ""), faults=faults, notes=notes))
     else:
