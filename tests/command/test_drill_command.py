@@ -14,7 +14,10 @@ from fasttree.client.calls.streams import broken
 from fasttree.client.drill.drill import Drill
 from fasttree.client.drill.node_process import for_node
 from fasttree.client.errors import call_error
+from fasttree.command.session import Session
+from fasttree.command.status.unfinished import record_folder
 from fasttree.v1 import coordinator_pb2, pusher_pb2, report_pb2, treenode_pb2, types_pb2
+from tests.command.fasttree_command import FastTree
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,20 @@ async def test_what_could_not_be_undone_is_said_with_the_commands_that_undo_it()
     removal = update_from_json(said.partition("echo '")[2].partition("'")[0])
     assert removal.update_id == f"{removal.member_removed.member_id}-remove"
     assert removal.member_removed.volume == types_pb2.REMOVAL_VOLUME_LEAVES
+
+
+async def test_what_has_to_be_undone_is_written_where_the_next_command_looks(
+    fasttree: FastTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    of_kubernetes = record_folder(Session(context="eu/prod", namespace="live"))
+    assert of_kubernetes == tmp_path / "ha-fasttree" / "drills" / "eu%2Fprod+live"
+    # A name that is mistyped makes no folder; neither do two that go ill together.
+    for words, said in (
+        (("--endpoints", "wrong/endpoints.json", "drill", "--yes"), "wrong/endpoints.json"),
+        (("drill", "--undo", "--no-kill"), "--undo begins no drill: leave out --no-kill and --kill-command"),
+    ):
+        ran = await fasttree(*words)
+        assert (ran.code != 0, said in ran.err) == (True, True), ran.err
+        assert not (tmp_path / "wrong").exists()
+        assert not (tmp_path / "drill").exists()

@@ -333,6 +333,7 @@ async def test_the_drill_on_a_live_cluster(tmp_path: Path) -> None:
         refused = await fasttree.at_a_terminal("drill", types="n\n")
         assert refused.code == 1
         assert (await fasttree("status", "--json")).json["log"]["position"] == 1
+        await a_killed_drill_is_told_and_undone(fasttree, tmp_path, before)
         ran = await fasttree("drill", "--json", "--yes")
         assert ran.code == 0, ran.err
         steps = {step["step"]: step for step in ran.json["steps"]}
@@ -347,3 +348,37 @@ async def test_the_drill_on_a_live_cluster(tmp_path: Path) -> None:
         rejected = await fasttree("rejected", "--json")
         assert json.loads(rejected.out)["total_count"] == 0
         assert await cluster.stop() == 0, cluster.log
+
+
+async def a_killed_drill_is_told_and_undone(fasttree: FastTree, folder: Path, before: str) -> None:
+    """By kill -9 of the command, with its member in the tree and another node primary."""
+    assert (await fasttree("drill", "--undo")).err.startswith("error: there is nothing to undo")
+    # It kills nobody, and ends with the drill.
+    kill_command = f"touch {folder / 'kills'}; exec tail -f --pid=$PPID /dev/null"
+    drill = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "fasttree.command", "drill", "--yes", "--json", "--kill-command", kill_command,
+        cwd=folder, env={**os.environ, "FASTTREE_ENDPOINTS": str(fasttree.endpoints_path)},
+        stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+
+    async def is_past_the_switchover() -> bool:
+        return (folder / "kills").exists()
+
+    await until(is_past_the_switchover)
+    running = (await fasttree("status", "--json")).json
+    assert [problem for problem in running["problems"] if "drill" in problem] == []  # it is under way
+    assert "a drill is under way" in (await fasttree("drill", "--yes")).err
+    drill.kill()
+    await drill.wait()
+    kept = fasttree.endpoints_path.parent / "drill" / "drill.json"
+    member = json.loads(kept.read_text())["name"]
+    for words in (("status",), ("drill", "--yes"), ("doctor",)):
+        told = await fasttree(*words)
+        said = told.out + told.err
+        assert (told.code, f"its member {member} may be in the tree, and {before} was primary" in said) == (1, True)
+        assert "`fasttree drill --undo`" in said
+    undone = await fasttree("drill", "--undo", "--json")
+    assert (undone.code, [step["step"] for step in undone.json["steps"]]) == (0, ["undone"]), undone.err
+    status = await fasttree("status", "--json")
+    assert (status.code, status.json["primary"], kept.exists()) == (0, before, False)
+    assert (await fasttree("search", "drill-", "--json")).json["members"] == []

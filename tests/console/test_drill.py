@@ -177,7 +177,7 @@ async def test_a_journal_that_can_not_be_written_keeps_the_drill_from_changing_a
         (tmp_path / "drill.json.part").mkdir()
         await console.post("/api/drill")
         told = (await over(console, lambda told: not told["running"]))["newest"]
-        assert "can't write down what would have to be undone" in told["steps"][0]["problem"]
+        assert "what would have to be undone can't be written down" in told["steps"][0]["problem"]
         assert told["left_behind"] == ""
         assert cluster.pusher.pushed_messages == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import IO, Final
 
@@ -16,6 +17,7 @@ from services.shared.files.durable import remove_durably, write_durably
 from services.shared.files.state_folder import lock_folder
 from services.shared.files.threads import in_thread
 from services.shared.forms import Form
+from services.shared.serving.process import StartupError
 
 logger = logging.getLogger(__name__)
 _NAME: Final = "drill.json"
@@ -32,13 +34,14 @@ _KEPT: Form[_Kept] = Form(_Kept)
 
 
 class Journal:
-    """Of one console: its folder is its own while it runs. Blocks; raises StartupError where the folder can't be."""
+    """Of one console, or one command: its folder is its own while it runs. Blocks; raises StartupError where the folder
+    can't be."""
 
     def __init__(self, folder: Path) -> None:
         self._lock: IO[str] = lock_folder(folder)
         self._file = folder / _NAME
         #: What is not undone, and when it was begun (ms of the wall clock); None: nothing.
-        self.unfinished: tuple[Unfinished, int] | None = self._read()
+        self.unfinished: tuple[Unfinished, int] | None = _read(self._file)
         self._writing = asyncio.Lock()
 
     async def begun(self, drill: Unfinished, begun_ms: int) -> None:
@@ -50,7 +53,7 @@ class Journal:
         except OSError as error:
             told = system_words(error)
             raise DrillError(
-                f"the console can't write down what would have to be undone: {told}; nothing was changed"
+                f"what would have to be undone can't be written down: {told}; nothing was changed"
             ) from None
         self.unfinished = drill, begun_ms
 
@@ -63,24 +66,40 @@ class Journal:
         except FileNotFoundError:
             pass
         except OSError as error:
-            logger.warning("the console's next start will undo that drill again: %s", system_words(error))
+            logger.warning(
+                "the drill is undone; its record %s stays, and will be undone again: %s",
+                self._file,
+                system_words(error),
+            )
 
     def close(self) -> None:
         """The folder may be another's."""
         self._lock.close()
 
-    def _read(self) -> tuple[Unfinished, int] | None:
-        try:
-            with self._file.open("rb") as file:
-                kept = _KEPT.of_json(file.read(_BYTES_MAX))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, msgspec.DecodeError) as error:
-            logger.error(
-                "what a drill left undone can't be read in %s (%s): look for a member drill-… and at who is primary, "
-                "then remove the file",
-                self._file,
-                error,
-            )
-            return None
-        return Unfinished(kept.name, kept.primary), kept.begun_ms
+
+def left_in(folder: Path) -> tuple[Unfinished, int] | None:
+    """What one that is gone left undone there; None: nothing, or it runs yet. Blocks."""
+    if not os.path.exists(folder / _NAME):  # another user's may not be looked at
+        return None
+    try:
+        with lock_folder(folder, shared=True):
+            return _read(folder / _NAME)
+    except StartupError:
+        return None
+
+
+def _read(path: Path) -> tuple[Unfinished, int] | None:
+    try:
+        with path.open("rb") as file:
+            kept = _KEPT.of_json(file.read(_BYTES_MAX))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        logger.error(
+            "what a drill left undone can't be read in %s (%s): look for a member drill-… and at who is primary, "
+            "then remove the file",
+            path,
+            error,
+        )
+        return None
+    return Unfinished(kept.name, kept.primary), kept.begun_ms

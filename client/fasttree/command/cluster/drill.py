@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from fasttree.client.drill.drill import Drill
-from fasttree.client.drill.killing import KillByCommand, KillProcess
+from fasttree.client.drill.drill import Drill, Unfinished
+from fasttree.client.drill.killing import KillByCommand, Killing, KillProcess
 from fasttree.client.drill.receipt import DrillJson, Step, receipt_json, results
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.ranges import NumberRange, SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.command.shapes import prints
+from fasttree.command.status.unfinished import open_journal, said
+
+if TYPE_CHECKING:
+    from services.console.drills.journal import Journal
 
 
 @click.command()
@@ -26,6 +33,7 @@ from fasttree.command.shapes import prints
 @click.option("--reads", "reads_per_s", type=NumberRange(1, 2_000), default=200.0, show_default=True)
 @click.option("--orders", "orders_per_s", type=NumberRange(1, 2_000), default=100.0, show_default=True)
 @click.option("--wait", "wait_s", type=SecondsRange(1.0), default=60.0, show_default=True, help="Patience a step.")
+@click.option("--undo", is_flag=True, help="Begins no drill: takes back what one did whose command was killed.")
 @click.option("--yes", is_flag=True, help="Does not ask first; without a terminal it has to be given.")
 @common_options
 def drill(
@@ -35,29 +43,64 @@ def drill(
     reads_per_s: float,
     orders_per_s: float,
     wait_s: float,
+    undo: bool,
     yes: bool,
 ) -> None:
     """Tests failover on a live cluster, measures it, and undoes what it did.
 
     The primary is killed for real: its process where the endpoints file names it on this machine (`fasttree up` starts
     it again), else by --kill-command. Orders are for a member of the drill's own, who is removed at the end; what it
-    pushed stays in the log.
+    pushed stays in the log. What has to be undone is written down before, beside the endpoints file: --undo goes by it.
     """
     if no_kill and kill_command is not None:
         raise click.UsageError("--no-kill kills nothing: leave out --kill-command.")
-    if not yes:
-        _ask(session, kill=not no_kill, orders_per_s=orders_per_s)
+    if undo and (no_kill or kill_command is not None):
+        raise click.UsageError("--undo begins no drill: leave out --no-kill and --kill-command.")
     killing = None if no_kill else KillByCommand(kill_command) if kill_command else KillProcess(session.endpoints)
+    with contextlib.closing(open_journal(session)) as journal:
+        if undo:
+            if journal.unfinished is None:
+                raise CommandError("there is nothing to undo: no drill from here was left in the middle")
+            _run(session, journal, None, (reads_per_s, orders_per_s), wait_s, journal.unfinished[0])
+            return
+        if journal.unfinished is not None:
+            raise CommandError(said(journal.unfinished))
+        if not yes:
+            _ask(session, kill=not no_kill, orders_per_s=orders_per_s)
+        _run(session, journal, killing, (reads_per_s, orders_per_s), wait_s)
+
+
+def _run(
+    session: Session,
+    journal: Journal,
+    killing: Killing | None,
+    rates: tuple[float, float],
+    wait_s: float,
+    left: Unfinished | None = None,
+) -> None:
+    """A drill, or the undoing of the one that was left."""
     begun: list[Drill] = []
+
+    async def keeps(unfinished: Unfinished | None) -> None:
+        if unfinished is None:
+            await journal.undone()
+        else:
+            await journal.begun(unfinished, time.time_ns() // 1_000_000)
 
     async def under_way() -> list[Step]:
         progress = Progress(quiet=session.json)
-        rates = reads_per_s, orders_per_s
         async with session.client() as client:
-            begun.append(
-                Drill(client, killing, rates=rates, wait_s=wait_s, begins=lambda name: progress.line(f"drill: {name}"))
+            drill = Drill(
+                client,
+                killing,
+                rates=rates,
+                wait_s=wait_s,
+                begins=lambda name: progress.line(f"drill: {name}"),
+                kills_none="--no-kill" if left is None else "--undo",
+                keeps=keeps,
             )
-            return await begun[0].run()
+            begun.append(drill)
+            return await (drill.run() if left is None else drill.undo(left))
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # whoever ends a drill wants it undone
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -65,15 +108,19 @@ def drill(
     try:
         steps = run(under_way())
     except KeyboardInterrupt:
-        left = begun[0].left_behind() if begun else ""
-        click.echo(f"interrupted; {left or 'what the drill did is undone'}", err=True)
+        click.echo(f"interrupted; {_left_behind(begun) or 'what the drill did is undone'}", err=True)
         raise
     good = all(step.good for step in steps)
     print_receipt(steps, begun[0].not_tried, as_json=session.json)
     if not good:
         bad = next(step for step in steps if not step.good)
-        left = begun[0].left_behind()
-        raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}" + (f"; {left}" if left else ""))
+        undone = _left_behind(begun)
+        raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}" + (f"; {undone}" if undone else ""))
+
+
+def _left_behind(begun: Sequence[Drill]) -> str:
+    left = begun[0].left_behind() if begun else ""
+    return f"{left}; or `fasttree drill --undo` does both" if left else ""
 
 
 def _ask(session: Session, *, kill: bool, orders_per_s: float) -> None:

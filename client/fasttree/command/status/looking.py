@@ -22,6 +22,7 @@ from fasttree.client.status.nodes import named_json
 from fasttree.client.status.problems import Problem, problems_of
 from fasttree.command.processes import last_words
 from fasttree.command.session import CommandError, Session
+from fasttree.command.status import unfinished
 
 #: Answers of a part that is there, to one who may not ask it.
 REFUSED = (PermissionDeniedError, UnauthenticatedError)
@@ -88,7 +89,7 @@ async def look(session: Session, client: Client) -> Seen:
     content = status_json(view, pusher)  # type: ignore[arg-type]  # gather's two types, told apart above
     if view is None and pusher is None:
         content["nodes"] = [named_json(node) for node in client.endpoints.nodes]
-    found = (*away, *drills, *problems_of(content))
+    found = (*away, *drills, *unfinished.problems(session), *problems_of(content))
     return Seen(content=content, found=found, has_view=view is not None, has_pusher=pusher is not None)
 
 
