@@ -16,6 +16,7 @@ from fasttree.command.settings.reading import SECTION_CLASSES
 from services.shared.config.bounds import READ
 from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.paths import path_fault
+from services.shared.files.sealed.keys import new_key_line
 from tests.command.printed import check_printed
 from tools.configuration_page import found_sections
 
@@ -110,6 +111,41 @@ def test_paths_that_no_service_could_use_are_found(tmp_path: Path) -> None:
     assert run("check", "--config", "cluster.toml") == ("cluster.toml: good\n", "")
     # As `fasttree up` and services mean a relative path: from their own folder, which may be the file's.
     assert run("check", "--config", str(tmp_path / "own/../cluster.toml"))[1] == ""
+
+
+def test_places_of_snapshots_and_keys_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "cluster.toml").write_text(
+        "[treenode]\nsnapshot_folder = 'file'\nsnapshot_credentials_file = 'nope'\nsnapshot_ca_file = 'folder'\n"
+        "[sealing]\nkey_file = 'gone'\n"
+    )
+    assert run("check", "--config", "cluster.toml")[0].splitlines() == [
+        "cluster.toml: treenode.snapshot_folder = 'file': is no folder: name one",
+        "cluster.toml: treenode.snapshot_credentials_file = 'nope': there is no such file here: make it, or mend the "
+        "path",
+        "cluster.toml: treenode.snapshot_ca_file = 'folder': is a folder: name a file",
+        "cluster.toml: sealing.key_file = 'gone': there is no such file here: make it, or mend the path",
+    ]
+
+
+def test_a_file_of_keys_is_read_as_a_service_reads_it(tmp_path: Path) -> None:
+    keys, pipe = tmp_path / "etc" / "state.keys", tmp_path / "etc" / "pipe"
+    keys.parent.mkdir()
+    os.mkfifo(pipe)
+    (tmp_path / "etc" / "cluster.toml").write_text("[sealing]\nkey_file = 'state.keys'\n")
+    for text, mode, fault in (
+        ("", 0o600, "there is no key in it"),
+        ("one secretsecret\n", 0o600, "line 1: key one is not 32 bytes as base64"),
+        (new_key_line("one"), 0o644, "others may use it too (0644): chmod 600"),
+        (new_key_line("one"), 0o600, ""),
+    ):
+        keys.write_text(text)
+        keys.chmod(mode)
+        printed, error = run("check", "--config", "etc/cluster.toml")
+        assert (fault in printed, error) == (True, "etc/cluster.toml: 1 fault" if fault else "")
+        assert "secretsecret" not in printed
+    assert "no regular file" in run("check", "--config", "etc/cluster.toml", "--set", f"sealing.key_file={pipe}")[0]
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o400])

@@ -24,6 +24,7 @@ from services.shared.config.load import (
 )
 from services.shared.config.paths import path_fault
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
+from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.settings import SealingSettings
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.settings import MUTUAL, TlsSettings
@@ -83,7 +84,7 @@ def faults_of(file: Path | None, assignments: tuple[str, ...], *, elsewhere: boo
             faults.append(str(error))
     faults += settings_faults(SECTION_CLASSES, file, overrides, with_paths=not elsewhere)
     # What is wrong with a setting that these read is told already, so it is told once.
-    others = (_lease_faults,) if elsewhere else (_lease_faults, _hosts_faults, _certificate_faults)
+    others = (_lease_faults,) if elsewhere else (_lease_faults, _hosts_faults, _certificate_faults, _key_faults)
     return list(dict.fromkeys([*faults, *(fault for look in others for fault in look(file, overrides))]))
 
 
@@ -125,6 +126,22 @@ def _certificate_faults(file: Path | None, overrides: Mapping[str, str]) -> Iter
     for named, path in ((tls.certificate, tls.certificate_path), (tls.key, tls.key_path), (tls.ca, tls.ca_path)):
         if not named and (fault := path_fault(READ, str(path), bases)):
             yield f"tls.folder: {path}: {fault}"
+
+
+def _key_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:
+    """What a part that seals finds in its file of keys, where it is there."""
+    sealing = sound_settings(SealingSettings, "sealing", file, overrides)
+    if sealing is None or not sealing.key_file:
+        return
+    bases = [Path(), *([file.parent] if file is not None else [])]
+    for path in [base / sealing.key_file for base in bases if not path_fault(READ, sealing.key_file, [base])][:1]:
+        # Loads a cipher, which no other command needs.
+        from services.shared.files.sealed.keys import read_keys
+
+        try:
+            read_keys(path)
+        except SealKeyError as error:
+            yield str(error)
 
 
 def _hosts_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import os
 import re
 import stat
@@ -94,13 +95,15 @@ def parse_keys(data: bytes, place: str) -> Keys:
         if len(keys) > KEYS_MAX:
             raise SealKeyError(f"{place}: it has more than {KEYS_MAX} keys: remove those that nothing needs")
         if keys[-1].key_id in {key.key_id for key in keys[:-1]}:
-            raise SealKeyError(f"{place}: line {number}: key {keys[-1].key_id} is there twice")
+            raise SealKeyError(f"{place}: line {number}: key {keys[-1].key_id} is there twice: keep one of its lines")
     if not keys:
         raise SealKeyError(f"{place}: there is no key in it: make one with `fasttree keys init`")
     return Keys(keys, place)
 
 
 def _key_of(words: list[bytes], where: str) -> Key:
+    if words[0].startswith(codecs.BOM_UTF8):
+        raise SealKeyError(f"{where}: it begins with a byte order mark (BOM): save the file as plain text, without one")
     key_id = words[0].decode("ascii", "replace")
     if len(words) != 2 or KEY_ID.fullmatch(key_id) is None:
         raise SealKeyError(f"{where}: it is not `ID KEY`, with an id of 1 to {KEY_ID_BYTES_MAX} of A-Z a-z 0-9 . _ -")
@@ -125,7 +128,7 @@ def read_keys(file: Path, setting: str = "sealing.key_file") -> Keys:
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise SealKeyError(f"{place}: it is no regular file")
+                raise SealKeyError(f"{place}: it is no regular file: name one, as `fasttree keys init` makes it")
             if found.st_mode & _others(found.st_uid):
                 mode = stat.S_IMODE(found.st_mode)
                 raise SealKeyError(f"{place}: others may use it too ({mode:04o}): chmod 600 {file}, and renew its keys")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.shared.config.bounds import Flag, OptionalPath, Seconds
+from services.shared.config.bounds import Flag, OptionalFile, Seconds
 from services.shared.config.sections import Settings
 
 
@@ -11,7 +11,7 @@ class SealingSettings(Settings, frozen=True, kw_only=True):
 
     #: A file of keys, as `fasttree keys init` makes it, for its owner alone (0600): the first one seals, all open.
     #: Empty: nothing is sealed.
-    key_file: OptionalPath = ""
+    key_file: OptionalFile = ""
     #: Whether what is written from now on is sealed. false: it is clear, and the keys open what was sealed before:
     #: the way back.
     seals: Flag = True

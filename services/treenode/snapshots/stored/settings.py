@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import Flag, OptionalPath, Seconds
+from services.shared.config.bounds import Flag, OptionalFile, OptionalFolder, Seconds
 from services.shared.config.sections import Problem, Settings
 from services.shared.objects.places import (
     Endpoint,
@@ -29,7 +29,7 @@ class SnapshotStoreSettings(Settings, frozen=True, kw_only=True):
     snapshot_store: StoreKind = "folder"
     #: A folder that every node of the cluster sees, such as a mount of NFS. It has to be there: one inside of a mount
     #: is not, while the mount is away. Empty: snapshots are on the nodes' own disks alone.
-    snapshot_folder: OptionalPath = ""
+    snapshot_folder: OptionalFolder = ""
     #: The bucket, which has to be there, and what the names of objects begin with: s3://BUCKET/PREFIX. It may be the
     #: one of import files.
     snapshot_url: StoreUrl = ""
@@ -43,9 +43,9 @@ class SnapshotStoreSettings(Settings, frozen=True, kw_only=True):
     snapshot_region: Region = ""
     #: File with the keys, as Amazon's tools have it: `aws_access_key_id` and `aws_secret_access_key` under `[default]`.
     #: It is read again every five minutes. Empty: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the machine has.
-    snapshot_credentials_file: OptionalPath = ""
+    snapshot_credentials_file: OptionalFile = ""
     #: File of the authorities that vouch for the endpoint, as PEM; empty: those of the system.
-    snapshot_ca_file: OptionalPath = ""
+    snapshot_ca_file: OptionalFile = ""
     #: Size of the objects that a snapshot is stored in, in mebibytes. So much times `snapshot_parallel` is the memory
     #: that storing one takes; reading takes one of them.
     snapshot_part_mib: PartMebibytes = 16
