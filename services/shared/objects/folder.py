@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from services.shared.domain.sentences import system_words
 from services.shared.files.durable import make_folder, remove_durably, remove_empty_folder, write_new_durably
@@ -19,6 +20,8 @@ from services.shared.serving.errors import ResourceExhaustedError
 Result = TypeVar("Result")
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+#: Opening a socket, or a link that leads to itself.
+_NO_FILE = (errno.ENXIO, errno.ELOOP)
 
 
 class FolderObjects:
@@ -51,7 +54,7 @@ class FolderObjects:
 
     async def get(self, name: str, bytes_max: int) -> bytes:
         def get() -> bytes:
-            with (self._folder / name).open("rb") as file:
+            with _open_regular(self._folder / name) as file:
                 size_bytes = os.fstat(file.fileno()).st_size
                 if size_bytes > bytes_max:
                     raise ObjectDamagedError(
@@ -96,6 +99,8 @@ class FolderObjects:
 
         def checked() -> Result:
             if not self._above.is_dir():
+                if self._above.exists():
+                    raise StoreAwayError(self._store, "it is no folder; name one, or put one there")
                 raise StoreAwayError(
                     self._store, "the folder is not there; mount it, or make it if this is the first use"
                 )
@@ -112,3 +117,21 @@ class FolderObjects:
             if error.errno in _NO_ROOM:
                 raise ResourceExhaustedError(f"{self.place} is full: {system_words(error)}; make room there") from error
             raise StoreAwayError(self._store, f"{system_words(error)}; look after the folder and its rights") from error
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """What stands under an object's name and is none is damage of this object, and of no other: a pipe that is opened
+    as a file would hold up its thread for good, and the whole store would count as away.
+
+    Raises ObjectDamagedError, OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise ObjectDamagedError(f"{path} is no file: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ObjectDamagedError(f"{path} is no file")
+    return os.fdopen(descriptor, "rb")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import socket
 import threading
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from services.pusher.import_store.settings import ImportStoreSettings
 from services.shared.objects import folder as folder_store
 from services.shared.objects.folder import FolderObjects
-from services.shared.objects.objects import StoreAwayError
+from services.shared.objects.objects import ObjectDamagedError, StoreAwayError
 from services.shared.objects.opening import plain_name
 from services.shared.objects.places import Place
 from services.shared.serving.errors import ResourceExhaustedError
@@ -52,6 +55,35 @@ async def test_a_folder_that_hangs_or_is_full_says_so(mount: Path, monkeypatch: 
     monkeypatch.setattr(folder_store, "write_new_durably", failing)
     with pytest.raises(StoreAwayError, match="Input/output error"):
         await objects.put_new("a-1/0", b"x")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "loop"])
+async def test_what_stands_under_a_name_and_is_no_file_is_damage_of_this_object(mount: Path, kind: str) -> None:
+    """A pipe that is opened as a file would hold up the thread for good; and the store is there, for all others."""
+    objects = FolderObjects(place_of(mount, 60.0), "company")
+    assert await objects.put_new("a-1/0", b"x")
+    path = mount / "company" / "a-1" / "whole"
+    with socket.socket(socket.AF_UNIX) as bound, contextlib.chdir(path.parent):
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "socket":
+            bound.bind(path.name)  # a whole path may be too long for it
+        else:
+            path.symlink_to(path)
+    with pytest.raises(ObjectDamagedError, match=f"{path} is no file"):
+        await objects.get("a-1/whole", 100)
+    assert await objects.get("a-1/0", 100) == b"x"
+
+
+async def test_what_is_named_as_the_folder_and_is_none_is_told_so(mount: Path) -> None:
+    objects = FolderObjects(place_of(mount / "file", 60.0), "company")
+    with pytest.raises(StoreAwayError, match="the folder is not there; mount it"):
+        await objects.sizes("")
+    (mount / "file").write_text("x")
+    with pytest.raises(StoreAwayError, match="it is no folder; name one"):
+        await objects.sizes("")
 
 
 @pytest.mark.parametrize(
