@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,9 @@ class _Process:
     keys: Keys | None = None
     settings = SealingSettings()
     #: Of the file, as it was when it was read.
-    stamp: Stamp = (0, 0, 0)
+    seen: tuple[Stamp, int] = ((0, 0, 0), 0)
+    #: What was wrong with it then.
+    problem = ""
 
 
 def begin_sealing(settings: SealingSettings) -> None:
@@ -33,12 +36,12 @@ def begin_sealing(settings: SealingSettings) -> None:
         SealKeyError: It can't be used.
     """
     _Process.settings = settings
-    _Process.keys = None
+    _Process.keys, _Process.problem = None, ""
     if settings.key_file:
         # What a process without keys need not load.
         from services.shared.files.sealed.keys import read_keys
 
-        _Process.stamp = stamp(settings.key_file)
+        _Process.seen = _look(Path(settings.key_file))
         _Process.keys = read_keys(Path(settings.key_file))
         if settings.seals:
             logger.info("what is written to disk is sealed, by key %s", _Process.keys.first.key_id)
@@ -73,16 +76,26 @@ def keys_for_now(keys: Keys | None) -> Iterator[None]:
 
 async def follow_keys() -> None:
     """Takes what is written to the file, for as long as the process goes on. What was taken out of it opens what it
-    sealed until the process ends; what can't be used is told, once, and changes nothing."""
+    sealed until the process ends; what can't be used is told, once, and changes nothing, and so is that it can be used
+    again: until then the process would not start anew."""
     if not _Process.settings.key_file:
         return
     file = Path(_Process.settings.key_file)
     while True:
         await asyncio.sleep(_Process.settings.reload_s)
-        now = await asyncio.to_thread(stamp, file)
-        if now != _Process.stamp:
-            _Process.stamp = now
+        now = await asyncio.to_thread(_look, file)
+        if now != _Process.seen:
+            _Process.seen = now
             await asyncio.to_thread(_take, file)
+
+
+def _look(file: Path) -> tuple[Stamp, int]:
+    """Another one for another file, and for other rights: whose it is may be what is wrong with it."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return stamp(file), 0
+    return stamp(file), found.st_ctime_ns
 
 
 def _take(file: Path) -> None:
@@ -93,8 +106,12 @@ def _take(file: Path) -> None:
     try:
         keys = read_keys(file).with_those_of(before)
     except SealKeyError as error:
-        logger.error("%s; goes on with key %s", error, before.first.key_id)
+        if str(error) != _Process.problem:
+            logger.error("%s; goes on with key %s, and would not start anew", error, before.first.key_id)
+        _Process.problem = str(error)
         return
-    _Process.keys = keys
+    if _Process.problem:
+        logger.info("sealing.key_file = %s can be used again", file)
+    _Process.keys, _Process.problem = keys, ""
     if keys.first.key_id != before.first.key_id and _Process.settings.seals:
         logger.info("what is written to disk is sealed by key %s from now on", keys.first.key_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import os
 from pathlib import Path
 
@@ -46,8 +47,9 @@ def test_the_first_key_seals_and_all_are_known(tmp_path: Path) -> None:
         (f"one {GOOD}\none {GOOD}", "line 2: key one is there twice"),
         ("".join(f"k{number} {GOOD}\n" for number in range(65)), "more than 64 keys"),
         ("#" * 70_000, "more than 65536 bytes"),
+        (f"\ufeffone {GOOD}", "line 1: it begins with a byte order mark (BOM): save the file as plain text"),
     ],
-    ids=["empty", "no-key", "three-words", "path", "long-id", "short", "no-base64", "twice", "many", "long"],
+    ids=["empty", "no-key", "three-words", "path", "long-id", "short", "no-base64", "twice", "many", "long", "bom"],
 )
 def test_what_is_no_file_of_keys_is_refused_without_a_word_of_a_key(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SealKeyError) as error:
@@ -129,3 +131,34 @@ async def test_what_is_written_to_the_file_counts_from_then_on(tmp_path: Path) -
         following.cancel()
     finally:
         begin_sealing(SealingSettings())
+
+
+async def test_a_file_that_can_t_be_used_any_more_is_told_and_its_return_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each is a process that would not start anew, though it goes on."""
+    file = written(tmp_path / "state.keys", f"one {GOOD}\n")
+    caplog.set_level("INFO")
+    try:
+        begin_sealing(SealingSettings(key_file=str(file), reload_s=0.001))
+        following = asyncio.create_task(follow_keys())
+        for spoil, mend, words in (
+            (lambda: file.rename(tmp_path / "away"), lambda: (tmp_path / "away").rename(file), "No such file"),
+            (lambda: file.chmod(0o644), lambda: file.chmod(0o600), "others may use it too (0644)"),
+        ):
+            caplog.clear()
+            spoil()
+            await until(functools.partial(_is_said, caplog, words), words)
+            assert "goes on with key one, and would not start anew" in caplog.text
+            mend()
+            await until(lambda: "state.keys can be used again" in caplog.text, "it is good again")
+            key = key_to_seal()
+            assert key is not None
+            assert key.key_id == "one"
+        following.cancel()
+    finally:
+        begin_sealing(SealingSettings())
+
+
+def _is_said(caplog: pytest.LogCaptureFixture, words: str) -> bool:
+    return words in caplog.text
