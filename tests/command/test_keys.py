@@ -99,10 +99,12 @@ async def test_two_at_one_time_leave_both_keys(fasttree: FastTree, tmp_path: Pat
         (None, 0o600, ("show", "--dir", "FOLDER", "--key-file", "FILE"), "No such file"),
         ("", 0o600, ("show", "--dir", "FOLDER", "--key-file", "FILE"), "there is no key in it"),
         (None, 0o600, ("show",), "name a node's or a pusher's by --dir"),
+        ("x", 0o600, ("show", "--dir", "FOLDER"), "is no state folder, and has none in it: name a node's"),
     ],
     ids=[
         *("rotate-none", "init-there", "rotate-same", "rotate-path", "rotate-mode", "rotate-bad", "rotate-full"),
         *("init-folder", "init-id", "show-none", "show-no-keys", "show-empty-keys", "show-nowhere"),
+        "show-no-state",
     ],
 )
 async def test_bad_input_is_one_line_and_changes_nothing(
@@ -145,6 +147,33 @@ async def test_what_is_sealed_by_which_key_is_shown(fasttree: FastTree, tmp_path
     ran = await fasttree("keys", "show", "--dir", str(state), "--key-file", str(other))
     assert ran.code == 1
     assert f"{other} lacks key one" in ran.err
+
+
+async def test_a_folder_of_fasttree_up_stands_for_the_state_in_it(fasttree: FastTree, tmp_path: Path) -> None:
+    file = written(tmp_path / "state.keys", new_key_line("one"))
+    state = state_of(tmp_path / "state", read_keys(file))
+    whole, inner = [(await fasttree("keys", "show", "--dir", str(each), "--json")).json for each in (tmp_path, state)]
+    assert whole == inner
+    assert len(whole["sealed"]) == 2
+
+
+@pytest.mark.parametrize("folder", ["n1", "pusher"])
+async def test_another_key_of_the_same_id_is_told(fasttree: FastTree, tmp_path: Path, folder: str) -> None:
+    state = state_of(tmp_path / "state", read_keys(written(tmp_path / "state.keys", new_key_line("one"))))
+    other = written(tmp_path / "other.keys", new_key_line("one"))
+    ran = await fasttree("keys", "show", "--dir", str(state / folder), "--key-file", str(other), "--json")
+    assert ran.code == 1
+    assert f"{other} has another key one than the one by which something is sealed" in ran.err
+    assert [each["is_here"] for each in ran.json["sealed"]] == [False]
+
+
+async def test_what_is_too_damaged_to_tell_its_key_is_no_lack_of_one(fasttree: FastTree, tmp_path: Path) -> None:
+    file = written(tmp_path / "state.keys", new_key_line("one"))
+    snapshots = state_of(tmp_path / "state", read_keys(file)) / "n1" / "snapshots"
+    (snapshots / "1-2.snapshot").write_bytes((snapshots / "1-2.snapshot").read_bytes()[:20])
+    ran = await fasttree("keys", "show", "--dir", str(snapshots.parent), "--key-file", str(file), "--json")
+    assert ran.code == 0, ran.err
+    assert [(each["key"], each["is_here"]) for each in ran.json["sealed"]] == [("?", None)]
 
 
 async def test_a_log_that_can_t_be_read_is_told(fasttree: FastTree, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
@@ -20,11 +21,18 @@ from services.pusher.log.ids.archive import run_path
 from services.pusher.log.ids.runs import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
 from services.pusher.log.stored.frames import check_run, update_bytes
-from services.shared.files.sealed.records import SEALED_HEAD_BYTES, key_id_of
+from services.shared.files.sealed.records import SEALED, SEALED_HEAD_BYTES, key_id_of, opens
 from services.shared.files.sqlite_words import sqlite_words
 from services.shared.wire.record import RecordDamagedError
 
+if TYPE_CHECKING:
+    from services.shared.files.sealed.keys import Keys
+
 _ROWS = 1000
+#: One record of each key and salt: its beginning, behind the first byte and its size.
+_SEALS = """
+SELECT substr(frame, 1, ?) FROM log WHERE substr(frame, 1, 1) = ? GROUP BY substr(frame, 6, 56)
+"""
 _RUN = """
 SELECT count(*), CAST(group_concat(frame, '') AS BLOB)
 FROM (SELECT frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position)
@@ -189,12 +197,23 @@ def dump_log(place: Path, first_position: int = 0, last_position: int = 0) -> It
 def seals_in(place: Path) -> Counter[str]:
     """Records of the log in a folder, if one is there, by the id of the key that sealed them; empty: clear. Raises
     LogStoreError."""
+    return Counter(map(key_id_of, _heads(place, "SELECT substr(frame, 1, ?) FROM log", SEALED_HEAD_BYTES)))
+
+
+def unopened_records(place: Path, keys: Keys) -> set[str]:
+    """The ids of keys that sealed records of the log in a folder, and are not among these, or are others there. Raises
+    LogStoreError."""
+    heads = _heads(place, _SEALS, SEALED_HEAD_BYTES, bytes([SEALED]))
+    return {key_id_of(head) for head in heads if not opens(keys, head)}
+
+
+def _heads(place: Path, query: str, *values: object) -> list[bytes]:
+    """How records begin; none where no log is there."""
     path = place / "log.db"
     if not path.exists():
-        return Counter()
+        return []
     try:
         with closing(_open(path)) as connection:
-            heads = connection.execute("SELECT substr(frame, 1, ?) FROM log", (SEALED_HEAD_BYTES,))
-            return Counter(key_id_of(bytes(head)) for (head,) in heads)
+            return [bytes(head) for (head,) in connection.execute(query, values)]
     except sqlite3.Error as error:
         raise LogStoreError(f"{path} can't be read as a log: {sqlite_words(error)}") from error

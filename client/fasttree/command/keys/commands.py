@@ -30,7 +30,8 @@ class SealedByJson(TypedDict):
     key: str
     files: int
     records: int
-    #: Whether the file that was named has the key; null where none was.
+    #: Whether the file that was named has the key, and not another one under its id; null where none was named, or
+    #: where what is sealed is too damaged to tell its key.
     is_here: bool | None
 
 
@@ -99,7 +100,8 @@ def rotate(session: Session, file: Path, key_id: str) -> None:
     "folders",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     multiple=True,
-    help="State folder of a node or pusher, or one with several; may be repeated. Those of `fasttree up` if not given.",
+    help="State folder of a node or pusher, or one with several, as `fasttree up` has it; may be repeated. The one "
+    "here if not given.",
 )
 @click.option(
     "--key-file",
@@ -110,16 +112,17 @@ def rotate(session: Session, file: Path, key_id: str) -> None:
 def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> None:
     """Which keys are needed yet, and how much is clear, in state folders of this machine."""
     from fasttree.command.keys.reading import found_in, keys_in
+    from services.shared.files.sealed.survey import NO_KEY
 
     known = keys_in(key_file) if key_file is not None else None
-    found = found_in(folders)
+    found = found_in(folders, known)
     rows: list[SealedByJson] = [
         {
             "folder": str(each.folder),
             "key": key_id,
             "files": each.files[key_id],
             "records": each.records[key_id],
-            "is_here": None if known is None else known.get(key_id) is not None,
+            "is_here": None if known is None or key_id == NO_KEY else key_id not in each.unopened,
         }
         for each in found
         for key_id in sorted({*each.files, *each.records})
@@ -135,9 +138,16 @@ def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> 
         told = [[row["folder"], row["key"], str(row["files"]), str(row["records"])] for row in rows]
         told += [[each["folder"], "(clear)", str(each["files"]), str(each["records"])] for each in clear]
         print_table(["folder", "key", "files", "log records"], told)
-    if lacking := sorted({row["key"] for row in rows if row["is_here"] is False}):
+    unopened = sorted({row["key"] for row in rows if row["is_here"] is False})
+    lacking = [key_id for key_id in unopened if known is not None and known.get(key_id) is None]
+    if lacking:
         raise CommandError(
             f"{key_file} lacks key {', '.join(lacking)}, by which something is sealed: bring it back there"
+        )
+    if unopened:
+        raise CommandError(
+            f"{key_file} has another key {', '.join(unopened)} than the one by which something is sealed: bring that "
+            "one back there"
         )
 
 

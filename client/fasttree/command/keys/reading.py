@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from fasttree.command.session import DEFAULT_PLACES, CommandError
-from services.pusher.log.inspection import seals_in
+from services.pusher.log.inspection import seals_in, unopened_records
 from services.pusher.log.store import LogStoreError
 from services.shared.files.durable import changing, replace_content, write_new_durably
 from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.keys import KEY_ID, Keys, new_key_line, parse_keys, read_keys
-from services.shared.files.sealed.survey import survey
+from services.shared.files.sealed.survey import is_state_folder, survey, unopened_files
 
 #: How `fasttree up` calls what it keeps.
 _STATE = "state"
@@ -62,15 +62,22 @@ def _check_id(key_id: str) -> None:
 
 
 class Found:
-    """What of one state folder is sealed: by the id of each key, files and records of the log; and what is clear."""
+    """What of one state folder is sealed: by the id of each key, files and records of the log; and what is clear.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        unopened: Of those keys, the ones that the file that was named lacks, or has another one in the place of.
+    """
+
+    def __init__(self, folder: Path, keys: Keys | None) -> None:
         """Raises CommandError."""
         self.folder = folder
+        self.unopened: set[str] = set()
         try:
             found = survey(folder)
             self.files, self.clear_files = found.sealed, len(found.clear)
             self.records = seals_in(folder)
+            if keys is not None:
+                self.unopened = unopened_files(folder, keys) | unopened_records(folder, keys)
         except OSError as error:
             raise CommandError(f"{folder} can't be read: {error.strerror}") from None
         except LogStoreError as error:
@@ -83,14 +90,26 @@ class Found:
         return bool(self.files or self.records or self.clear_files or self.clear_records)
 
 
-def found_in(named: tuple[Path, ...]) -> list[Found]:
-    """Of the folders named, or of the cluster of `fasttree up` here, and of those in them. Raises CommandError."""
-    places = list(named) or [place.parent / _STATE for place in DEFAULT_PLACES if (place.parent / _STATE).is_dir()]
+def found_in(named: tuple[Path, ...], keys: Keys | None) -> list[Found]:
+    """Of the folders named, or of the cluster of `fasttree up` here, and of those in them.
+
+    Raises CommandError, also for a folder that is none of a node, a pusher or a cluster: that nothing is sealed there
+    says nothing of a key.
+    """
+    places = list(named) or [place.parent for place in DEFAULT_PLACES if (place.parent / _STATE).is_dir()]
     if not places:
         raise CommandError("no state folder here: name a node's or a pusher's by --dir")
-    found: list[Found] = []
-    for place in places:
-        inner = sorted(each for each in place.iterdir() if each.is_dir()) if place.is_dir() else []
-        looked = [Found(folder) for folder in (place, *inner)]
-        found += [each for each in looked if each.is_any]
+    return [found for place in places for each in _states(place) if (found := Found(each, keys)).is_any]
+
+
+def _states(place: Path) -> list[Path]:
+    """State folders: the one named, or those in it; of a folder of `fasttree up`, those in what it calls state."""
+    try:
+        above = [each for each in (place, place / _STATE) if each.is_dir()]
+        inner = [each for folder in above for each in sorted(folder.iterdir()) if each.is_dir()]
+        found = [each for each in (place, *inner) if is_state_folder(each) or (each / "log.db").exists()]
+    except OSError as error:
+        raise CommandError(f"{error.filename or place} can't be read: {error.strerror}") from None
+    if not found:
+        raise CommandError(f"{place} is no state folder, and has none in it: name a node's or a pusher's by --dir")
     return found

@@ -28,7 +28,7 @@ from services.shared.files.sealed.own import key_to_seal, own_keys
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from services.shared.files.sealed.keys import Key
+    from services.shared.files.sealed.keys import Key, Keys
 
 #: A frame begins with the tag of a field, which is another byte.
 SEALED: Final = 0xF5
@@ -189,3 +189,14 @@ def key_id_of(stored: bytes) -> str:
         return _read_head(memoryview(stored), "it")[0]
     except SealDamagedError:
         return ""
+
+
+def opens(keys: Keys, stored: bytes) -> bool:
+    """Whether the key that sealed a record is among these, and not another one under its id; nobody can tell it of a
+    record that is clear or damaged."""
+    try:
+        key_id, salt, check, _ = _read_head(memoryview(stored), "it")
+    except SealDamagedError:
+        return True
+    key = keys.get(key_id)
+    return key is not None and key.derived(salt, _PURPOSE)[1][:_CHECK_BYTES] == check

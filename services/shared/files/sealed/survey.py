@@ -6,15 +6,22 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.shared.files.durable import PART
-from services.shared.files.sealed.errors import SealDamagedError
-from services.shared.files.sealed.names import MAGIC
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
+from services.shared.files.sealed.names import IMPORT_FILE, MAGIC
 from services.shared.files.sealed.own import own_keys
+
+if TYPE_CHECKING:
+    from services.shared.files.sealed.form import Header
+    from services.shared.files.sealed.keys import Keys
 
 #: Folders of state folders whose files hold members, and what stands in them beside such files.
 _FOLDERS = ("snapshots", "periods", "imports")
 _OTHERS = (".manifest", ".reason", PART)
+#: What the survey has in place of a key's id where the file's beginning is damaged.
+NO_KEY = "?"
 #: Files that nothing is made of any more: they keep nobody from starting.
 _ASIDE = "aside"
 
@@ -59,7 +66,7 @@ def survey(folder: Path) -> Survey:
         try:
             found.sealed[read_header(head, path.name).key_id] += 1
         except SealDamagedError:
-            found.sealed["?"] += 1
+            found.sealed[NO_KEY] += 1
     return found
 
 
@@ -72,17 +79,44 @@ def check_keys(folder: Path) -> None:
     """
     if own_keys() is None and not any(_begins_sealed(path) for path in _files(folder)):
         return
-    from services.shared.files.sealed.form import FileCipher, read_header
-    from services.shared.files.sealed.names import IMPORT_FILE
+    from services.shared.files.sealed.form import FileCipher
+
+    for path, header in _headers(folder):
+        if path.parent.name != _ASIDE:
+            FileCipher.of(header, own_keys(), IMPORT_FILE, str(path))
+
+
+def unopened_files(folder: Path, keys: Keys) -> set[str]:
+    """The ids of keys that sealed a file, and are not among these, or are others there. Blocks. Raises OSError."""
+    from services.shared.files.sealed.form import FileCipher
+
+    found: set[str] = set()
+    for path, header in _headers(folder):
+        try:
+            FileCipher.of(header, keys, IMPORT_FILE, str(path))
+        except SealKeyError:
+            found.add(header.key_id)
+    return found
+
+
+def is_state_folder(folder: Path) -> bool:
+    """Whether it has a place for such files, whatever is in there yet."""
+    return any((folder / name).is_dir() for name in _FOLDERS)
+
+
+def _headers(folder: Path) -> Iterator[tuple[Path, Header]]:
+    """Of every file that is sealed. Where one is damaged, whoever reads the file finds out, and says so."""
+    from services.shared.files.sealed.form import read_header
 
     for path in _files(folder):
         head = _head(path)
-        if head.startswith(MAGIC) and path.parent.name != _ASIDE:
-            try:
-                header = read_header(head, path.name)
-            except SealDamagedError:
-                continue  # whoever reads it finds out, and says so
-            FileCipher.of(header, own_keys(), IMPORT_FILE, str(path))
+        if not head.startswith(MAGIC):
+            continue
+        try:
+            header = read_header(head, path.name)
+        except SealDamagedError:
+            continue
+        yield path, header
 
 
 def _begins_sealed(path: Path) -> bool:
