@@ -207,7 +207,7 @@ def unopened_records(place: Path, keys: Keys) -> set[str]:
     return {key_id_of(head) for head in heads if not opens(keys, head)}
 
 
-def _heads(place: Path, query: str, *values: object) -> list[bytes]:
+def _heads(place: Path, query: str, *values: int | bytes) -> list[bytes]:
     """How records begin; none where no log is there."""
     path = place / "log.db"
     if not path.exists():

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,10 +143,11 @@ async def test_a_file_that_can_t_be_used_any_more_is_told_and_its_return_too(
     try:
         begin_sealing(SealingSettings(key_file=str(file), reload_s=0.001))
         following = asyncio.create_task(follow_keys())
-        for spoil, mend, words in (
+        steps: list[tuple[Callable[[], object], Callable[[], object], str]] = [
             (lambda: file.rename(tmp_path / "away"), lambda: (tmp_path / "away").rename(file), "No such file"),
             (lambda: file.chmod(0o644), lambda: file.chmod(0o600), "others may use it too (0644)"),
-        ):
+        ]
+        for spoil, mend, words in steps:
             caplog.clear()
             spoil()
             await until(functools.partial(_is_said, caplog, words), words)
