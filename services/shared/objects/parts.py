@@ -5,7 +5,7 @@ Below the key of a file:
 | name | what |
 |---|---|
 | `KEY/NUMBER-SHA256` | one part of the file, by its own SHA-256 |
-| `KEY/whole` | which parts there are: a file is in the store once this is |
+| `KEY/whole` | which parts there are: a file is in the store once this is, and not empty: then it was given up |
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class FilesInParts:
         """What there is under the key. Raises ObjectMissingError, ObjectDamagedError, StoreAwayError."""
         name = f"{key}/{WHOLE}"
         data = await self.objects.get(name, _INDEX_BYTES_MAX)
+        if not data:
+            raise ObjectDamagedError(f"{self.objects.full_name(name)} is empty: it was given up before it was whole")
         text, _, sha256 = data.rpartition(b"\n")
         try:
             if hashlib.sha256(text).hexdigest().encode() != sha256:

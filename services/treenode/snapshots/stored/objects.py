@@ -146,24 +146,38 @@ class StoredSnapshots:
         by_key = _by_key(await self.objects.sizes(""), log_id)
         whole = _whole(by_key)
         oldest = whole[self._kept - 1][:2] if len(whole) >= self._kept else (0, 0)
-        halves = by_key.keys() - set(whole)
-        old = [each for each in by_key if each[:2] < oldest or (each in halves and each[:2] < older_halves_than)]
-        await self._files.remove([name for each in old for name in by_key[each]])
+        for each in whole:
+            if each[:2] < oldest:
+                await self._files.remove([*by_key.pop(each)])
+        for each in sorted(by_key.keys() - set(whole)):
+            if each[:2] < max(oldest, older_halves_than):
+                await self._give_up(each, by_key[each], is_old=each[:2] < oldest)
+
+    async def _give_up(self, half: StoredKey, sizes: Mapping[str, int], *, is_old: bool) -> None:
+        """Removes a half, once nobody can make it whole any more: whoever puts it may be about to, or has done so since
+        the list was made. An empty index in its place decides that, and stays until nobody would put so old a one."""
+        index = f"{half.key}/{WHOLE}"
+        parts = [name for name in sizes if name != index]
+        if not parts and is_old:
+            await self.objects.remove([index])
+        elif parts and (index in sizes or await self.objects.put_new(index, b"")):
+            await self.objects.remove(parts)
 
 
-def _by_key(names: Mapping[str, int], log_id: str) -> dict[StoredKey, list[str]]:
-    """The names of a log's objects, by their keys. What is none of ours, or another log's, is left alone."""
-    own, found = _log_part(log_id), dict[StoredKey, list[str]]()
-    for name in names:
+def _by_key(sizes: Mapping[str, int], log_id: str) -> dict[StoredKey, dict[str, int]]:
+    """A log's objects with their sizes, by their keys. What is none of ours, or another log's, is left alone."""
+    own, found = _log_part(log_id), dict[StoredKey, dict[str, int]]()
+    for name, size_bytes in sizes.items():
         key = name.partition("/")[0]
         said = _KEY.fullmatch(key)
         if said and said[3] == own:
-            found.setdefault(StoredKey(int(said[1]), int(said[2]), key), []).append(name)
+            found.setdefault(StoredKey(int(said[1]), int(said[2]), key), {})[name] = size_bytes
     return found
 
 
-def _whole(by_key: Mapping[StoredKey, list[str]]) -> list[StoredKey]:
-    return sorted((each for each, names in by_key.items() if f"{each.key}/{WHOLE}" in names), reverse=True)
+def _whole(by_key: Mapping[StoredKey, Mapping[str, int]]) -> list[StoredKey]:
+    """Those with an index that is not empty (`_give_up`), newest first."""
+    return sorted((each for each, sizes in by_key.items() if sizes.get(f"{each.key}/{WHOLE}")), reverse=True)
 
 
 def _key_of(log_id: str, import_id: int, position: int) -> str:

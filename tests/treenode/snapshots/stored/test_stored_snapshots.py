@@ -106,12 +106,57 @@ async def test_the_newest_few_stay_and_what_is_older_or_half_is_removed(given: d
     for half in halves:
         await objects.put_new(f"{half}/00000-ab", b"half of it")
     assert await put(stored, tmp_path, label(5))
-    left = {name.partition("/")[0] for name in await objects.sizes("")}
+    # What is empty only says that nobody may make it whole any more.
+    left = {name.partition("/")[0] for name, size_bytes in (await objects.sizes("")).items() if size_bytes}
     assert halves[2] in left  # somebody may be at it
     assert left.isdisjoint(halves[:2])
     assert await positions(stored) == [5, 3]
     assert await positions(other_log, "log-0") == [1]
     assert "000001-of-somebody-else" in left
+
+
+class _ListOfBefore:
+    """Objects of which a list lacks an index that came to be while it was made, or that a mount does not show yet."""
+
+    def __init__(self, objects: Objects, lacks: str) -> None:
+        self.place, self.full_name = objects.place, objects.full_name
+        self.put_new, self.get, self.remove = objects.put_new, objects.get, objects.remove
+        self._objects, self._lacks = objects, lacks
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        return {name: size for name, size in (await self._objects.sizes(prefix)).items() if name != self._lacks}
+
+
+async def test_what_another_node_has_just_made_whole_is_not_removed_as_a_half(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    objects = objects_of(given)
+    stored = stored_in(objects)
+    await put(stored, tmp_path, label(4))
+    (four,) = await stored.whole(LOG)
+    assert await put(stored_in(_ListOfBefore(objects, f"{four.key}/whole")), tmp_path, label(5))
+    assert await positions(stored) == [5, 4]
+    assert await stored.problem(four, await stored.described(four, LOG)) == ""
+
+
+async def test_a_half_that_was_given_up_is_never_offered_and_in_time_nothing_of_it_is_left(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    objects = objects_of(given)
+    stored = stored_in(objects, kept=2)
+    await put(stored, tmp_path, label(5))
+    five = (await stored.whole(LOG))[0].key
+    half = five.replace(f"{5:012d}", f"{4:012d}")
+    await objects.put_new(f"{half}/00000-ab", b"half of it")
+    await put(stored, tmp_path, label(6))
+    assert await objects.sizes(half) == {f"{half}/whole": 0}
+    # Its writer, which stood still meanwhile, goes on.
+    with pytest.raises(ObjectDamagedError, match="given up"):
+        await put(stored, tmp_path, label(4))
+    assert await positions(stored) == [6, 5]
+    for position in (7, 8):
+        await put(stored, tmp_path, label(position))
+    assert await objects.sizes(half) == {}
 
 
 async def test_what_an_index_says_has_to_be_what_it_is_under(given: dict[str, Any], tmp_path: Path) -> None:
