@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import sys
 import time
 from multiprocessing import Pool
@@ -16,7 +17,8 @@ from multiprocessing import Pool
 from services.shared.processors import processors
 from tests.simulator.planted import PLANTED
 from tests.simulator.planted.planting import find
-from tests.simulator.run import Result, run_seed
+from tests.simulator.result import Result
+from tests.simulator.run import run_seed
 from tests.simulator.turns import planted as turns
 from tests.simulator.turns.stores import BrokenPromiseError
 from tests.simulator.turns.world import World
@@ -32,6 +34,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=processors(), help="processes")
     parser.add_argument("--no-planted", action="store_true", help="leave the planted bugs out")
     arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # what the product's code says of each fault of the store
     if arguments.seed is not None:
         return _one(arguments.seed, tracing=arguments.trace)
     return _many(arguments.first, arguments.seeds, arguments.jobs, planted=not arguments.no_planted)
@@ -49,7 +52,7 @@ def _one(seed: int, *, tracing: bool) -> int:
 def _many(first: int, seeds: int, jobs: int, *, planted: bool) -> int:
     began, bugs = time.monotonic(), len(PLANTED) + len(turns.PLANTED)
     simulated_s, skipped_s, violations, found, failed_reads, reads = 0.0, 0.0, [], 0, 0, 0
-    totals = {"acknowledged": 0, "elections": 0, "imports": 0}
+    totals = {"acknowledged": 0, "elections": 0, "imports": 0, "stored": 0, "stored_starts": 0}
     with Pool(jobs, _collect_rarely) as pool:
         for count, result in enumerate(pool.imap_unordered(_run, range(first, first + seeds), chunksize=4), 1):
             simulated_s, skipped_s = simulated_s + result.simulated_s, skipped_s + result.skipped_s

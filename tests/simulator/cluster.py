@@ -22,6 +22,7 @@ from tests.simulator.node_process import NodeProcess
 from tests.simulator.node_state import NodeTimes
 from tests.simulator.operator import Operator
 from tests.simulator.pusher_process import PusherLimits, PusherProcess
+from tests.simulator.stored.store import ObjectStore
 from tests.simulator.vip import Vip
 from tests.simulator.world import Clock, World
 
@@ -47,11 +48,19 @@ class Plan:
     #: Of one stream, and of all.
     push_updates_max: tuple[int, int]
     group_updates_max: int
+    #: What a node may lack that is near the log's end.
+    caught_up_lag_updates: int
+    has_store: bool
 
     @staticmethod
-    def draw(random: Random) -> Plan:
-        """Mostly two or three nodes with the default lease; sometimes slower, larger, or with tiny windows."""
+    def draw(random: Random, own: Random) -> Plan:
+        """Mostly two or three nodes with the default lease; sometimes slower, larger, or with tiny windows.
+
+        `own`: for what came later, so that the rest of a seed's story does not hang on it.
+        """
         return Plan(
+            caught_up_lag_updates=own.choice((0, 0, 2, 10)),
+            has_store=own.random() < 0.5,
             nodes=random.choice((2, 2, 3, 3, 3, 4)),
             clients=random.choice((1, 2, 3)),
             lease_s=random.choice((1.0, 1.0, 2.0, 4.0)),
@@ -81,7 +90,7 @@ class Cluster:
     def __init__(self, seed: int, parts: Parts | None = None, *, tracing: bool = False) -> None:
         parts = parts or Parts()
         self.world = world = World(seed, tracing=tracing)
-        self.plan = plan = Plan.draw(world.random)
+        self.plan = plan = Plan.draw(world.random, Random(f"plan {seed}"))
         self.network = network = Network(world)
         self.history = History()
         self.reign = Reign()
@@ -93,7 +102,9 @@ class Cluster:
             import_position_wait_s_max=10.0,
             search=SearchSettings(search_backoff_max_s=2.0),
         )
-        node_settings = NodeSettings(role=role, catch_up_grace_s=3.0, caught_up_lag_updates=0, cutover=cutover)
+        node_settings = NodeSettings(
+            role=role, catch_up_grace_s=3.0, caught_up_lag_updates=plan.caught_up_lag_updates, cutover=cutover
+        )
         times = NodeTimes(heartbeat_s=plan.lease_s / 4)
         self.nodes = [parts.node(world, network, name, self._clock(), node_settings, times) for name in names]
         self.coordinator = parts.coordinator(
@@ -129,6 +140,7 @@ class Cluster:
         #: Those with a disk, whom faults befall.
         self.services: list[Service] = [self.coordinator, self.pusher, *self.nodes]
         self.processes = {service.name: service for service in self.services}
+        self.store = ObjectStore(self) if plan.has_store else None
         for node in self.nodes:
             node.join(self, self.history, self.reign)
         self.pusher.join(self, self.history)

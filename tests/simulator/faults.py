@@ -12,6 +12,7 @@ from tests.simulator.disk import Service
 from tests.simulator.node_process import NodeProcess
 from tests.simulator.node_state import Snapshot
 from tests.simulator.pusher_process import PusherProcess
+from tests.simulator.stored import store as store_faults
 
 FAULTS = (
     "crash",
@@ -49,7 +50,10 @@ class Storm:
     def begin(self) -> None:
         """Draws the faults of this storm and starts them."""
         self._raging = True
+        store = self._cluster.store
         self._kinds = self._random.sample(FAULTS, self._random.randint(1, 6))
+        if store is not None:
+            self._kinds += store.random.sample(store_faults.FAULTS, store.random.randint(0, 3))
         self._mean_s = self._random.choice((0.5, 2.0, 5.0))
         self._world.tell("storm", f"begins: {', '.join(self._kinds)}, every {self._mean_s} s")
         self._next()
@@ -64,6 +68,8 @@ class Storm:
         self._cluster.pusher.bad_reads = 0.0
         for source, target in sorted(network.cuts):
             network.heal(source, target)
+        if self._cluster.store is not None:
+            self._cluster.store.bucket.heal()
         for victim in self._victims:
             victim.thaw()
             if not victim.alive:
@@ -98,7 +104,11 @@ class Storm:
                 "bad_read": self._bad_read,
                 "relayout": self._relayout,
             }
-            strikes[self._random.choice(self._kinds)](self._random.choice(self._victims))
+            kind, victim = self._random.choice(self._kinds), self._random.choice(self._victims)
+            if kind in strikes:
+                strikes[kind](victim)
+            elif self._cluster.store is not None:
+                self._cluster.store.strike(kind)
             self._next()
 
     def _later(self, least_s: float, most_s: float, call: Callable[..., object], *arguments: object) -> None:

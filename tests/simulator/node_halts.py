@@ -56,4 +56,10 @@ def check_skips(node: NodeProcess) -> None:
 def has_halted(node: NodeProcess, before: int) -> bool:
     """Whether it has halted before that update, and serves."""
     halt = node.core.sequence.halt
-    return halt is not None and halt.before == before == node.tree.position + 1 and node.core.life.ready
+    return halt is not None and halt.before == before and stands_at_halt(node) and node.core.life.ready
+
+
+def stands_at_halt(node: NodeProcess) -> bool:
+    """Whether the next update is the one that it has halted before."""
+    halt = node.core.sequence.halt
+    return halt is not None and halt.before == node.tree.position + 1

@@ -13,19 +13,6 @@ from typing import TYPE_CHECKING, Any
 from services.shared.rules import meant_at, rules_from
 from services.treenode.node import cutover_events as cut
 from services.treenode.node.node import NodeEvent
-from services.treenode.node.search import (
-    AskPeer,
-    FetchSnapshot,
-    FindPeers,
-    PassOver,
-    PeerFailed,
-    PeersFound,
-    PeerSnapshot,
-    SearchAction,
-    SnapshotOffered,
-    SnapshotRead,
-    StopSearch,
-)
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, Record
 from tests.simulator.network import End
@@ -237,14 +224,11 @@ class Loader:
         self._node = node
         self._numbers = itertools.count(1)
         self.builds: dict[int, Build] = {}
-        #: What each peer offered in the search under way.
-        self._offered: dict[str, Snapshot] = {}
 
     def start(self) -> None:
         """A new life of the node."""
         self._numbers = itertools.count(1)
         self.builds.clear()
-        self._offered.clear()
 
     def accept(self, kind: str, end: End, opening: Any) -> None:
         """A load that the pusher asks for, or a peer that fetches a file or a snapshot."""
@@ -315,48 +299,13 @@ class Loader:
                 self._node.periods.before(build.tree, position, update)
                 build.tree.apply(position, update)
 
-    # ---- the search for a base
+    # ---- snapshots of others
 
-    def search(self, action: SearchAction) -> None:
-        """Does what the core asks for."""
-        node = self._node
-        match action:
-            case FindPeers(search):
-                peers = [peer.name for peer in node.cluster.nodes if peer is not node]
-                node.world.random.shuffle(peers)
-                node.timer(0.01, node.handle, PeersFound(search, tuple(peers)))
-            case AskPeer(search, peer):
-                self._ask(search, peer)
-            case FetchSnapshot(search, peer):
-                node.timer(node.times.load_s * node.world.random.random(), self._fetched, search, peer)
-            case PassOver(_, peer, reason):
-                node.tell(f"takes nothing from {peer}: {reason}")
-            case StopSearch():
-                pass  # what it set off is answered, and ignored
-
-    def _ask(self, search: int, peer: str) -> None:
-        node = self._node
-        end = node.network.connect(node, node.cluster.process(peer), "download_snapshot")
-
-        def heard(saved: Snapshot | None) -> None:
-            end.on_end = lambda _: None
-            if saved is None:
-                node.handle(PeerFailed(search, "it has none"))
-            else:
-                self._offered[peer] = saved
-                node.handle(SnapshotOffered(search, _described(saved)))
-
-        def ended(reason: str) -> None:
-            node.handle(PeerFailed(search, reason))
-
-        end.on_message = heard
-        end.on_end = ended
-
-    def _fetched(self, search: int, peer: str) -> None:
-        saved = self._offered[peer]
+    def begin_snapshot(self, saved: Snapshot) -> int:
+        """One that was fetched goes on as a build of that number."""
         build = self._begin()
         build.tree, build.last_record, build.is_snapshot = saved.tree.copy(), saved.last_record, True
-        self._node.handle(SnapshotRead(search, build.number, _described(saved), saved.carried))
+        return build.number
 
     def _send_snapshot(self, end: End) -> None:
         """The newest one on disk; where that is of an older import, a new one is written first."""
@@ -372,10 +321,6 @@ class Loader:
         saved: Snapshot | None = self._node.disk.read("snapshot")
         end.send(saved if saved is not None and saved.sound else None)
         end.close()
-
-
-def _described(saved: Snapshot) -> PeerSnapshot:
-    return PeerSnapshot(saved.log_id, saved.tree.import_id, saved.tree.position, 1)
 
 
 def send_file(end: End, file: ImportFile | None, offset: int) -> None:

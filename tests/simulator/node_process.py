@@ -24,8 +24,11 @@ from tests.simulator.node_heartbeat import Heartbeats
 from tests.simulator.node_loading import Build, Loader
 from tests.simulator.node_periods import PeriodKeeper
 from tests.simulator.node_reads import WaitingReads
-from tests.simulator.node_state import NodeTimes, Snapshot
+from tests.simulator.node_search import Searching
+from tests.simulator.node_state import NodeTimes, Snapshot, wall_s
 from tests.simulator.node_stream import NodeStream
+from tests.simulator.readiness import Readiness
+from tests.simulator.stored.node import NodeStore
 from tests.simulator.toy_tree import EngineFailed, ToyTree, Update
 from tests.simulator.vip import Health
 from tests.simulator.world import Clock, World
@@ -49,7 +52,10 @@ class NodeProcess(Service):
         self.times = times
         self.health = Health()
         self.incarnation = ""
-        self.loader = Loader(self)
+        self.loader, self.searching = Loader(self), Searching(self)
+        #: What it has of the place of stored snapshots, where there is one.
+        self.stored: NodeStore | None = None
+        self.readiness = Readiness()
         #: For the checker: when it last ceased to be primary, where it stood then, and whether it was told to.
         self.stepped_down = (0.0, (0, 0), False)
         self._heartbeats = Heartbeats(self)
@@ -93,7 +99,9 @@ class NodeProcess(Service):
         self.skips = frozenset()
         self._planned_at = None
         self.loader.start()
+        self.searching.start()
         self.periods.start()
+        self.readiness = Readiness(self.settings.caught_up_lag_updates)
         self._load_snapshot()
         self._heartbeats.start()
         self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save_again)
@@ -112,6 +120,7 @@ class NodeProcess(Service):
         """Memory is gone; health checks fail from now on."""
         self.health.set(self.world.now, False, False)
         self.disk.crash()
+        self.searching.end()
         self.network.died(self, reset=self.world.random.random() < 0.7)
 
     def drain(self) -> None:
@@ -167,7 +176,7 @@ class NodeProcess(Service):
         if saved is not None and (saved.log_id, saved.tree.import_id, saved.tree.position) == state:
             return
         in_force = self.in_force
-        fresh = Snapshot(self.core.sequence.log_id, self.tree.copy(), in_force.carried, in_force.last_record)
+        fresh = Snapshot(state[0], self.tree.copy(), in_force.carried, in_force.last_record, True, wall_s(self))
         self.disk.write("snapshot-previous", saved if saved and saved.log_id == fresh.log_id else None, lambda _: None)
         self.disk.write("snapshot", fresh, lambda _: None)
 
@@ -177,8 +186,10 @@ class NodeProcess(Service):
         """Tells the core, performs what it asks, and plans its next deadline; returns the actions for the rest."""
         core = self.core
         actions = core.handle(event, self.clock.now())
+        self.readiness.hears(event, actions)
         if actions:
             self.perform(actions)
+        self.readiness.stands(self.tree)
         core.validate()
         deadline = core.deadline_s
         if deadline is not None and (self._planned_at is None or deadline < self._planned_at):
@@ -217,6 +228,7 @@ class NodeProcess(Service):
 
     def _state_changed(self, action: StateChanged) -> None:
         self.tell(f"{action.before.name} -> {action.after.name}: {action.why}")
+        self.readiness.changed(self)
 
     def _promoted(self, action: Promoted) -> None:
         self.reign.elected(action.epoch, f"{self.name}/{self.incarnation}")
@@ -310,7 +322,7 @@ class NodeProcess(Service):
         self.loader.builds[action.build].perform(action)
 
     def _search(self, action: search.SearchAction) -> None:
-        self.loader.search(action)
+        self.searching.perform(action)
 
     def _set_aside(self, action: seq.SetAside) -> None:
         self.tell(f"sets its state aside: {action.reason}")
@@ -361,15 +373,7 @@ class NodeProcess(Service):
 
     def serve_read(self, min_position: int, answer: Callable[[bool], None]) -> None:
         """Answers when the tree is far enough; refuses while there is none."""
-        if not self.core.life.stands:
-            answer(False)
-        elif self._waiting_reads.has(min_position):
-            served = self.served
-            is_old = served is not self.tree or self.core.sequence.log_id != self.cluster.pusher.log_id
-            self.history.read(self.name, served, is_old=is_old, came_late=self._came_late)
-            answer(True)
-        else:
-            self._waiting_reads.put(min_position, answer)
+        self._waiting_reads.serve(min_position, answer, came_late=self._came_late)
 
 
 _PERFORM: dict[type, Callable[[NodeProcess, Any], None]] = {

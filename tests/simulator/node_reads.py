@@ -19,8 +19,18 @@ class WaitingReads:
     def clear(self) -> None:
         self._waiting.clear()
 
-    def put(self, position: int, answer: Callable[[bool], None]) -> None:
-        self._waiting.append((position, answer))
+    def serve(self, position: int, answer: Callable[[bool], None], *, came_late: bool) -> None:
+        """Answers when the tree is far enough; refuses while there is none."""
+        node = self._node
+        if not node.core.life.stands:
+            answer(False)
+        elif self.has(position):
+            served = node.served
+            is_old = served is not node.tree or node.core.sequence.log_id != node.cluster.pusher.log_id
+            node.history.read(node.name, served, is_old=is_old, came_late=came_late)
+            answer(True)
+        else:
+            self._waiting.append((position, answer))
 
     def has(self, position: int) -> bool:
         """Whether the tree that is served has that position of the log that positions count in now."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tests.simulator.toy_tree import ToyTree, Update
+from tests.simulator.world import Process
+
+#: When a world begins, in seconds since 1970: a wall clock that jumps stays behind that.
+EPOCH_S = 1_000_000.0
 
 
 class NodeTimes(NamedTuple):
@@ -26,3 +30,10 @@ class Snapshot(NamedTuple):
     carried: tuple[int, ...]
     last_record: tuple[int, Update | None]
     sound: bool = True
+    #: By the clock that people read.
+    written_at_s: float = 0.0
+
+
+def wall_s(process: Process) -> float:
+    """The clock of its machine that people read."""
+    return EPOCH_S + process.world.now + process.clock.wall_offset_s

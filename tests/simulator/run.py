@@ -13,6 +13,7 @@ from tests.simulator.cut_off import come_back_bare, come_back_behind, has_more
 from tests.simulator.faults import Storm
 from tests.simulator.node_halts import has_halted
 from tests.simulator.node_periods import kept_months, unequal_months
+from tests.simulator.result import Result, result_of
 
 #: When faults stop, the cluster has this long to be whole again, in seconds.
 SETTLE_S = 60.0
@@ -22,24 +23,6 @@ MONTHS_SETTLE_S, MONTHS_STEP_S = 2.5 * RETRY_MAX_S, 5.0
 LATE_MAX_S = 8.0
 #: One seed of so many begins with a node that missed the first import; the nodes have heard of each other by then.
 BARE_EVERY, SETTLED_S = 8, 5.0
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a seed."""
-
-    seed: int
-    simulated_s: float
-    #: The part of it that was skipped because nothing but heartbeats happened.
-    skipped_s: float
-    steps: int
-    #: Why it failed, in words with the story; empty where it did not.
-    violation: str
-    acknowledged: int
-    elections: int
-    imports: int
-    reads: int
-    failed_reads: int
 
 
 @dataclass(frozen=True)
@@ -74,19 +57,7 @@ class Run:
             violation = f"{broken}\n{self._story()}"
         except Exception:  # a core's own rule, or a defect of the simulator: both have to be looked at
             violation = f"{traceback.format_exc(limit=-6)}\n{self._story()}"
-        cluster = self.cluster
-        return Result(
-            seed=self._seed,
-            simulated_s=self._world.now,
-            skipped_s=self._world.skipped_s,
-            steps=self._world.steps,
-            violation=violation,
-            acknowledged=len(cluster.history.acknowledged),
-            elections=cluster.reign.elections,
-            imports=len(cluster.pusher.imports),
-            reads=cluster.vip.reads,
-            failed_reads=cluster.vip.failed,
-        )
+        return result_of(self.cluster, violation)
 
     def _story(self) -> str:
         return "\n".join([f"at {self._world.now:.4f}; plan {self.cluster.plan}", *list(self._world.story)[-120:]])
@@ -102,6 +73,9 @@ class Run:
                 self._storm.damage_log()
             self._rage()
             self._calm()
+            if self.cluster.store is not None and self.cluster.store.random.random() < 0.6:
+                self.cluster.store.lose_all(self._light_load)
+                self._calm()
             if self._random.random() < 0.4:
                 # A tree that breaks behind a damaged record has no way back but an import.
                 midway = self._random.random() < 0.5 and not self.cluster.pusher.store.damaged

@@ -16,5 +16,6 @@ from tests.simulator.planted.node import NODE
 from tests.simulator.planted.periods import PERIODS
 from tests.simulator.planted.pusher import PUSHER
 from tests.simulator.planted.rules import RULES
+from tests.simulator.planted.stored import STORED
 
-PLANTED = (*PUSHER, *RULES, *ADMISSION, *IMPORTS, *NODE, *LINEAGE, *CUTOVER, *PERIODS, *COORDINATOR)
+PLANTED = (*PUSHER, *RULES, *ADMISSION, *IMPORTS, *NODE, *LINEAGE, *CUTOVER, *STORED, *PERIODS, *COORDINATOR)

@@ -16,7 +16,7 @@ from tests.simulator import node_halts
 from tests.simulator.messages import Record
 from tests.simulator.node_process import NodeProcess
 from tests.simulator.node_state import Snapshot
-from tests.simulator.planted.planting import plant
+from tests.simulator.planted.planting import Planted, plant
 from tests.simulator.toy_tree import Update
 
 
@@ -108,6 +108,14 @@ def _hears_no_skips(_node: NodeProcess, _skipped: tuple[int, ...]) -> None:
     """The node's tree is not told what is skipped."""
 
 
+def _no_end_but_the_first(_self: SequenceCore) -> None:
+    """Near is ready: what others were answered with meanwhile is not waited for."""
+
+
+def _lacks_few(self: SequenceCore) -> bool:
+    return self.lag_updates <= self._caught_up_lag_updates
+
+
 NODE = (
     plant("out-of-order", "two records are applied in the wrong order", NodeProcess, "apply", _swapped),
     plant("repeats-applied", "records that came again are applied again", SequenceCore, "_admit", _repeats_too),
@@ -163,6 +171,18 @@ NODE = (
         NodeCore,
         "_has_nothing",
         property(_takes_bare_for_a_tree),
+    ),
+    plant(
+        "ready-when-near",
+        "a node near the log's end is ready without what the log has by then",
+        SequenceCore,
+        "_come_near",
+        _no_end_but_the_first,
+    ),
+    Planted(
+        "ready-behind-the-hello",
+        "where the log ended as the pusher came is not waited for",
+        ((SequenceCore, "_is_near", property(_lacks_few)), (SequenceCore, "_come_near", _no_end_but_the_first)),
     ),
     plant(
         "skips-unheard", "what is skipped is rejected when its turn comes", node_halts, "hear_skips", _hears_no_skips

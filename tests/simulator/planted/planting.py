@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.simulator.run import Result, run_seed
+from tests.simulator.result import Result
+from tests.simulator.run import run_seed
 
 SEEDS_MAX = 200
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fasttree.v1 import coordinator_pb2
 from services.shared.domain.sentences import system_words
@@ -29,6 +30,17 @@ _PROBLEM_LENGTH_MAX = 1_000
 logger = logging.getLogger(__name__)
 
 
+class Seen(NamedTuple):
+    """What it sees of the world around the node; another one's in tests of virtual time."""
+
+    #: Every node that a coordinator knows; None where none answers.
+    nodes: Callable[[NodeRunner], Awaitable[Sequence[coordinator_pb2.ClusterNode] | None]] = told_nodes
+    #: The machine's clock that people read, in seconds since 1970.
+    wall_s: Callable[[], float] = time.time
+    #: One that never jumps.
+    now_s: Callable[[], float] = now_s
+
+
 class StoredKeeping:
     """One node's part in it. What it sees is told by `NodeRunner.stored`.
 
@@ -38,6 +50,7 @@ class StoredKeeping:
         writer: Who writes them, and knows their checksums.
         stored: The place.
         settings: How often.
+        seen: The world around.
     """
 
     def __init__(
@@ -47,9 +60,10 @@ class StoredKeeping:
         writer: SnapshotWriter,
         stored: StoredSnapshots,
         settings: SnapshotStoreSettings,
+        seen: Seen = Seen(),  # noqa: B008 - nothing in it changes
     ) -> None:
         self._node, self._store, self._writer = node, store, writer
-        self._stored, self._settings = stored, settings
+        self._stored, self._settings, self._seen = stored, settings, seen
         #: The newest that is good, as far as names and sizes tell; None where there is none.
         self.newest: About | None = None
         #: Since when it is known that there is none.
@@ -84,7 +98,7 @@ class StoredKeeping:
     @property
     def age_s(self) -> float:
         """How old the newest is, by this machine's clock; 0 where there is none."""
-        return max(0.0, time.time() - self.newest.written_at_s) if self.newest is not None else 0.0
+        return max(0.0, self._seen.wall_s() - self.newest.written_at_s) if self.newest is not None else 0.0
 
     async def _see(self) -> str:
         """Finds the newest that is good; what is wrong with newer ones. Raises StoreAwayError."""
@@ -104,7 +118,7 @@ class StoredKeeping:
                 self.newest = found.about
                 break
             problems.append(problem)
-        self._none_since_s = None if self.newest is not None else self._none_since_s or now_s()
+        self._none_since_s = None if self.newest is not None else self._none_since_s or self._seen.now_s()
         return "; ".join(problems)
 
     async def _due(self) -> tuple[Snapshot, dict[str, Any]] | None:
@@ -116,20 +130,20 @@ class StoredKeeping:
             return None
         rank = 0
         if node.cluster.coordinator:
-            nodes = await told_nodes(node)
+            nodes = await self._seen.nodes(node)
             found = rank_of(node.settings.name, nodes) if nodes is not None else None
             if found is None:  # nobody knows whose turn it is
                 return None
             rank = found
         newest = self.newest.state if self.newest is not None else None
-        age_s = time.time() - self.newest.written_at_s if self.newest is not None else self._none_for_s()
+        age_s = self._seen.wall_s() - self.newest.written_at_s if self.newest is not None else self._none_for_s()
         if not is_due(rank, (own.import_id, own.position), newest, age_s, self._settings.snapshot_store_interval_s):
             return None
         label = await asyncio.to_thread(self._store.label_of, own)
         return (own, label) if label.get("log_id") == log_id else None
 
     def _none_for_s(self) -> float:
-        return now_s() - self._none_since_s if self._none_since_s is not None else 0.0
+        return self._seen.now_s() - self._none_since_s if self._none_since_s is not None else 0.0
 
     async def _put(self, snapshot: Snapshot, label: dict[str, Any]) -> None:
         """Raises as `StoredSnapshots.put`."""
