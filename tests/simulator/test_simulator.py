@@ -57,6 +57,8 @@ QUICK = (
     "held-back-for-ever",
     "bare-served",
     "held-back-once",
+    "ready-when-near",
+    "ready-behind-the-hello",
     "wall-clock",
     "elect-early",
     "epoch-reuse",

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.shared.files.chunks import ChunkWriter
+from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError
 from services.shared.objects.parts import WHOLE, FilesInParts, Index, Part
 from services.treenode.node.search import PeersFound, SnapshotSearch
 from services.treenode.snapshots.stored.objects import StoredKey, StoredSnapshots
@@ -56,11 +57,11 @@ async def _keeps_one(self: StoredSnapshots, log_id: str, older_halves_than: tupl
     await _TIDY(self, log_id, older_halves_than)
 
 
-async def _keeps_all(_self: StoredSnapshots, _log_id: str, older_halves_than: tuple[int, int] = (0, 0)) -> None:
+async def _keeps_all(_self: StoredSnapshots, _log_id: str, **_more: Any) -> None:
     """Nothing is old."""
 
 
-async def _unclaimed(self: StoredSnapshots, half: StoredKey, sizes: Mapping[str, int], *, is_old: bool) -> None:
+async def _unclaimed(self: StoredSnapshots, _half: StoredKey, sizes: Mapping[str, int], **_more: Any) -> None:
     """What looks like a half goes, whoever is at it."""
     await self._files.remove(list(sizes))
 
@@ -74,8 +75,14 @@ async def _oldest_first(self: StoredSource, log_id: str) -> list[str]:
     return (await _FIND(self, log_id))[::-1]
 
 
-async def _part_as_it_comes(self: FilesInParts, name: str, _part: Part) -> bytes:
-    return await self.objects.get(name, 1 << 20)
+async def _part_as_it_comes(self: FilesInParts, name: str, part: Part) -> bytes:
+    try:
+        return await _PART(self, name, part)
+    except ObjectDamagedError as damaged:
+        try:
+            return await self.objects.get(name, 1 << 20)
+        except ObjectMissingError:
+            raise damaged from None
 
 
 def _finished_as_it_came(self: ChunkWriter, _sha256: bytes) -> bytes:
@@ -92,6 +99,7 @@ def _peers_alone(self: SnapshotSearch, found: PeersFound, now_s: float) -> list[
 
 
 _FIND = StoredSource.find
+_PART = FilesInParts._part
 _FINISH = ChunkWriter.finish
 _PEERS_FOUND = SnapshotSearch.peers_found
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -141,12 +142,8 @@ class BucketObjects:
         return found
 
     async def remove(self, names: Sequence[str]) -> None:
-        # Begun in any order, and done one by one.
-        await self._each(self._bucket.random.sample(list(names), len(names)))
-
-    async def _each(self, names: Iterable[str]) -> None:
-        for name in names:
-            await self._ask(lambda name=name: self._bucket.remove(name))
+        for name in self._bucket.random.sample(list(names), len(names)):
+            await self._ask(partial(self._bucket.remove, name))
 
     async def _ask(self, do: Callable[[], Result]) -> Result:
         for _ in range(self._bucket.retries + 1):

@@ -78,14 +78,15 @@ class ObjectStore:
     def _later(self, end: Callable[[], object]) -> None:
         self._world.after(0.5 + 12.0 * self.random.random() ** 2, end)
 
-    def _rot(self) -> None:
-        """Bytes of some object are other ones, or it is cut short, or gone."""
+    def _rot(self, prefix: str = "") -> None:
+        """Bytes of some object whose name begins so are other ones, or it is cut short, or gone."""
         objects, random = self.bucket.objects, self.random
-        if not objects:
+        names = sorted(name for name in objects if name.startswith(prefix))
+        if not names:
             return
-        name = random.choice(sorted(objects))
+        name = random.choice(names)
         data = bytearray(objects[name])
-        harm = random.choice(("bytes", "digit", "cut", "gone"))
+        harm = random.choice(("bytes", "digit", "digit", "cut", "gone"))
         digits = [place for place, byte in enumerate(data) if 0x30 <= byte <= 0x39]
         if harm == "digit" and digits:
             place = random.choice(digits)
@@ -133,8 +134,8 @@ class ObjectStore:
             return
         if newest is not None and not log.damaged and random.random() < 0.6:
             self._damage_log(newest)
-        elif random.random() < 0.3:
-            self._rot()
+        elif newest is not None and random.random() < 0.6:
+            self._rot(f"{newest.tree.import_id:06d}-{newest.tree.position:012d}-")
         for node in cluster.nodes:
             self._burn(node)
         trouble = random.choice(("", "", "store_away", "store_slow", "store_mute", "store_stale"))
