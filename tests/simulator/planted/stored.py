@@ -51,10 +51,10 @@ async def _any_order(self: FilesInParts, names: Sequence[str]) -> None:
     await self.objects.remove(names)
 
 
-async def _keeps_one(self: StoredSnapshots, log_id: str, older_halves_than: tuple[int, int] = (0, 0)) -> None:
+async def _keeps_one(self: StoredSnapshots, log_id: str, before: tuple[int, int] | None = None) -> None:
     """Only the newest stays."""
     self._kept = 1
-    await _TIDY(self, log_id, older_halves_than)
+    await _TIDY(self, log_id, before)
 
 
 async def _keeps_all(_self: StoredSnapshots, _log_id: str, **_more: Any) -> None:

@@ -123,7 +123,7 @@ class StoredSnapshots:
             str(label.get("node", "")),
         )
         key = _key_of(about.log_id, *about.state)
-        await self._tidy(about.log_id, older_halves_than=about.state)
+        await self._tidy(about.log_id, before=about.state)
         sealed_as = state_name(path.name)  # its content is put: other nodes have other keys
         is_new = await self._files.keep(key, path, sha256, path.name, msgspec.to_builtins(about), sealed_as)
         await self._drop_spare_parts(key)
@@ -141,8 +141,8 @@ class StoredSnapshots:
         if spare:
             await self.objects.remove(spare)
 
-    async def _tidy(self, log_id: str, older_halves_than: tuple[int, int] = (0, 0)) -> None:
-        """Removes what is older than the newest few that are whole, and halves that are older than a state."""
+    async def _tidy(self, log_id: str, before: tuple[int, int] | None = None) -> None:
+        """Removes what is older than the newest few that are whole; before a state is put, older halves too."""
         by_key = _by_key(await self.objects.sizes(""), log_id)
         whole = _whole(by_key)
         oldest = whole[self._kept - 1][:2] if len(whole) >= self._kept else (0, 0)
@@ -150,15 +150,16 @@ class StoredSnapshots:
             if each[:2] < oldest:
                 await self._files.remove([*by_key.pop(each)])
         for each in sorted(by_key.keys() - set(whole)):
-            if each[:2] < max(oldest, older_halves_than):
-                await self._give_up(each, by_key[each], is_old=each[:2] < oldest)
+            if each[:2] < max(oldest, before or oldest):
+                await self._give_up(each, by_key[each], is_over=before is not None and each[:2] < oldest)
 
-    async def _give_up(self, half: StoredKey, sizes: Mapping[str, int], *, is_old: bool) -> None:
+    async def _give_up(self, half: StoredKey, sizes: Mapping[str, int], *, is_over: bool) -> None:
         """Removes a half, once nobody can make it whole any more: whoever puts it may be about to, or has done so since
-        the list was made. An empty index in its place decides that, and stays until nobody would put so old a one."""
+        the list was made. An empty index in its place decides that, and stays for at least as long as until the next
+        snapshot is put: no call takes that long."""
         index = f"{half.key}/{WHOLE}"
         parts = [name for name in sizes if name != index]
-        if not parts and is_old:
+        if not parts and is_over:
             await self.objects.remove([index])
         elif parts and (index in sizes or await self.objects.put_new(index, b"")):
             await self.objects.remove(parts)

@@ -14,6 +14,7 @@ import pytest
 from bench.servers.s3_server import BUCKET, SECRET_KEY, S3Server
 from services.shared.config.load import SettingsError, load_settings
 from services.shared.objects.objects import ObjectDamagedError, Objects, StoreAwayError
+from services.shared.objects.parts import FilesInParts
 from services.treenode.app import TreeNode
 from services.treenode.node.lifecycle import NodeState
 from services.treenode.settings import TreeNodeSettings
@@ -152,7 +153,10 @@ async def test_a_half_that_was_given_up_is_never_offered_and_in_time_nothing_of_
     assert await objects.sizes(half) == {f"{half}/whole": 0}
     # Its writer, which stood still meanwhile, goes on.
     with pytest.raises(ObjectDamagedError, match="given up"):
-        await put(stored, tmp_path, label(4))
+        content = (tmp_path / "snapshot").read_bytes()
+        await FilesInParts(objects, PART_BYTES, 2).keep(
+            half, tmp_path / "snapshot", hashlib.sha256(content).digest(), "4"
+        )
     assert await positions(stored) == [6, 5]
     for position in (7, 8):
         await put(stored, tmp_path, label(position))
