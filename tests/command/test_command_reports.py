@@ -211,7 +211,7 @@ async def test_what_is_small(cluster: FakeCluster, fasttree: FastTree) -> None:
     top = await fasttree("largest", "--by", "pv", "--count", "2", "--json")
     assert [row["member_id"] for row in top.json["members"]] == ["m4", "m3"]
     described = await fasttree("describe", "--json")
-    assert described.json["further_columns"] == {"country": "text"}
+    assert (described.json["further_columns"], described.json["personal_columns"]) == ({"country": "text"}, [])
     assert "volume types    PV" in (await fasttree("describe")).out
 
 
@@ -291,3 +291,16 @@ async def test_options_that_would_do_nothing_are_none(fasttree: FastTree, comman
     for option in ("--tree", "--volume-type", "--period"):
         ran = await fasttree(command, option, "placement")
         assert (ran.code, "No such option" in ran.err and option in ran.err) == (2, True)
+
+
+async def test_all_columns_are_those_that_one_may_see(cluster: FakeCluster, fasttree: FastTree) -> None:
+    """And the others are told of: a file without them that is imported empties them."""
+    text = report_pb2.COLUMN_TYPE_TEXT
+    cluster.reports.columns.append(report_pb2.ColumnDescription(name="phone", type=text, personal=True, hidden=True))
+    assert "further columns country (text), phone (personal text)\n" in (await fasttree("describe")).out
+    assert (await fasttree("describe", "--json")).json["personal_columns"] == ["phone"]
+    for words in (["member", "m1"], ["downline", "m1", "--format", "csv"]):
+        ran = await fasttree(*words, "--columns", "*")
+        assert (ran.code, ran.err) == (0, "warning: without phone: personal, and no rule lets you see them\n")
+        header = ran.out.splitlines()[0]
+        assert ("country" in header, "phone" in header) == (True, False)

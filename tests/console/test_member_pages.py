@@ -9,6 +9,7 @@ import aiohttp
 import pyarrow
 import pytest
 
+from fasttree.v1 import report_pb2
 from services.shared.security.guard import Refusal
 from tests.command.fasttree_command import FastTree
 from tests.console.conftest import Asking, running_console
@@ -54,7 +55,23 @@ async def test_pages_show_what_the_command_prints(cluster: FakeCluster, console:
     assert (asked.filter.min_rank, asked.filter.max_level, asked.filter.ranges[0].min) == (2, 3, "150")
     _, one = await console.get("/api/member?id=m0")
     assert one["member"]["member_id"] == "m0"
-    assert (await console.get("/api/tree"))[1]["columns"] == [{"name": "country", "type": "text"}]
+    assert (await console.get("/api/tree"))[1]["columns"] == [{"name": "country", "type": "text", "personal": False}]
+
+
+async def test_a_column_that_one_may_not_see_is_none_to_choose_or_find_by(
+    cluster: FakeCluster, console: Asking
+) -> None:
+    told = report_pb2.ColumnDescription(name="name", type=report_pb2.COLUMN_TYPE_TEXT, personal=True, hidden=True)
+    cluster.reports.columns.append(told)
+    cluster.reports.members[2].columns["name"] = "Ann Meyer"
+    assert "name" not in [each["name"] for each in (await console.get("/api/tree"))[1]["columns"]]
+    _, found = await console.get("/api/search?prefix=m")
+    assert (found["by_name"], {each["name"] for each in found["members"]}) == (False, {""})
+    assert "name" not in cluster.reports.last_request.options.columns
+    told.hidden = False
+    assert {"name": "name", "type": "text", "personal": True} in (await console.get("/api/tree"))[1]["columns"]
+    _, found = await console.get("/api/search?prefix=m2")
+    assert (found["by_name"], found["members"][0]["name"]) == (False, "Ann Meyer")
 
 
 async def test_a_whole_downline_is_a_file(console: Asking) -> None:

@@ -1171,22 +1171,26 @@ class ColumnDescription(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     PERSONAL_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, as in the import's header."""
     type: Global___ColumnType.ValueType
     """What it holds."""
     personal: _builtins.bool
     """Reports show it to those alone who have the right to personal columns, and neither sort nor filter by it."""
+    hidden: _builtins.bool
+    """Whoever asks lacks that right: a report that names it is refused him, one of all columns is without it."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         type: Global___ColumnType.ValueType = ...,
         personal: _builtins.bool = ...,
+        hidden: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "personal", b"personal", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hidden", b"hidden", "name", b"name", "personal", b"personal", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,6 +20,7 @@ _ID_MAX: Final = 32
 _NAME_MAX: Final = 64
 #: After every name that begins so.
 _LAST: Final = "\U0010ffff"
+_TEXT: Final = report_pb2.COLUMN_TYPE_TEXT
 
 
 class FindPages:
@@ -40,20 +41,23 @@ class FindPages:
             raise AskError(f"prefix must be 1 to {_NAME_MAX} characters")
         async with self._asking(request) as reports:
             tree = await reports.describe_tree()
-            names = {one.name for one in tree.columns if one.type == report_pb2.COLUMN_TYPE_TEXT}
-            column = self._name_column if self._name_column in names else ""
+            named = [
+                one for one in tree.columns if (one.name, one.type) == (self._name_column, _TEXT) and not one.hidden
+            ]
+            column = self._name_column if named else ""
             columns = [*ROW, *([column] if column else [])]
+            by_name = any(not one.personal for one in named)
             asks: list[Awaitable[Any]] = []
             if prefix.isascii() and prefix.isprintable() and len(prefix) <= _ID_MAX:
                 options = options_of(request.query, columns)
                 asks.append(reports.search_members(prefix, limit=_FOUND_MAX, options=options))
-            as_written = dict.fromkeys((prefix, prefix.title())) if column else {}
+            as_written = dict.fromkeys((prefix, prefix.title())) if by_name else {}
             asks += [self._named(reports, request, written, columns) for written in as_written]
             found = [answer for answer in await asyncio.gather(*asks) if answer is not None]
         members = {one.member_id: one for answer in found for one in answer.members}
         rows = Rows(columns).json(list(members.values())[:_FOUND_MAX])
         shown = [{**row, "name": row.get(column, "")} for row in rows]
-        return json_answer({"as_of": as_of_json(tree.as_of), "members": shown, "by_name": bool(column)})
+        return json_answer({"as_of": as_of_json(tree.as_of), "members": shown, "by_name": by_name})
 
     async def _named(self, reports: Reports, request: web.Request, written: str, columns: list[str]) -> Any:
         """In a leader's own downline, where it is a leader who asks."""

@@ -64,7 +64,11 @@ class MemberPages:
                 **{name: getattr(found, name) for name in ("members", "roots", "holding_tank")},
                 "volume_types": list(found.volume_types),
                 "periods": list(found.periods),
-                "columns": [{"name": one.name, "type": kinds.get(one.type, "")} for one in found.columns],
+                "columns": [
+                    {"name": one.name, "type": kinds.get(one.type, ""), "personal": one.personal}
+                    for one in found.columns
+                    if not one.hidden
+                ],
             }
         )
 

@@ -282,6 +282,7 @@ class ReportServicer:
         def begin(tree: Tree, ready: Ready) -> Callable[[], report_pb2.DescribeTreeResponse]:
             choice = self._reader.choice(tree, report_pb2.ReportOptions(), context)
             catalogue = self._reader.catalogue(tree)
+            hidden = self._reader.hidden(tree, context)
 
             def work() -> report_pb2.DescribeTreeResponse:
                 members, roots, holding_tank = lists.counts(tree, choice)
@@ -293,8 +294,8 @@ class ReportServicer:
                     periods=filter(None, catalogue.periods),
                 )
                 for name, column in catalogue.further.items():
-                    is_personal = name in catalogue.personal
-                    answer.columns.add(name=name, type=COLUMN_TYPES[column.kind], personal=is_personal)
+                    told = answer.columns.add(name=name, type=COLUMN_TYPES[column.kind])
+                    told.personal, told.hidden = name in catalogue.personal, name in hidden
                 return answer
 
             return work

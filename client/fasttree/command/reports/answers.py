@@ -69,7 +69,7 @@ class SummaryJson(TypedDict):
 
 
 class DescribedJson(TypedDict):
-    """What the tree has; further columns by their names, with their types."""
+    """What the tree has; further columns by their names, with their types, and which of them are personal."""
 
     as_of: AsOfJson
     members: int
@@ -78,6 +78,7 @@ class DescribedJson(TypedDict):
     volume_types: list[str]
     periods: list[str]
     further_columns: dict[str, str]
+    personal_columns: list[str]
 
 
 class RejectedJson(TypedDict):

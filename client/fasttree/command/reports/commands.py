@@ -74,11 +74,14 @@ async def _asking(
 
 
 async def _resolved(reports: Reports, columns: Sequence[str], asked: Asked) -> tuple[str, ...]:
-    """Columns with `*` spelled out."""
+    """Columns with `*` spelled out; those that whoever asks may not see are told of, since a file without them that is
+    imported empties them."""
     if "*" not in columns:
         return tuple(columns)
     described = await reports.describe_tree(as_of_period=asked.as_of_period)
-    return (*KNOWN_COLUMNS, *(column.name for column in described.columns))
+    if hidden := [column.name for column in described.columns if column.hidden]:
+        click.echo(f"warning: without {', '.join(hidden)}: personal, and no rule lets you see them", err=True)
+    return (*KNOWN_COLUMNS, *(column.name for column in described.columns if not column.hidden))
 
 
 @click.command()
@@ -374,11 +377,14 @@ def describe(session: Session, asked: Asked) -> None:
         "volume_types": list(answer.volume_types),
         "periods": list(answer.periods),
         "further_columns": columns,
+        "personal_columns": [column.name for column in answer.columns if column.personal],
     }
     if session.json:
         print_json({"as_of": as_of_json(answer.as_of), **content})
         return
-    content["further_columns"] = [f"{name} ({kind})" for name, kind in columns.items()] or ["none"]
+    personal = content.pop("personal_columns")
+    shown = [f"{name} ({'personal ' if name in personal else ''}{kind})" for name, kind in columns.items()]
+    content["further_columns"] = shown or ["none"]
     for name, value in content.items():
         text = ", ".join(value) if isinstance(value, list) else str(value)
         click.echo(f"{name.replace('_', ' '):16}{text}")

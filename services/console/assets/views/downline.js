@@ -66,6 +66,7 @@ export function Downline({ rest: [id = ""] }) {
     return () => clearTimeout(timer);
   }, [key]);
 
+  const personal = new Set((tree.value?.columns ?? []).filter((one) => one.personal).map((one) => one.name));
   const all = [...COLUMNS, ...(tree.value?.columns ?? []).map((one) => one.name)];
   const order = (name) =>
     setSort(sort.sort === name ? { sort: name, descending: sort.descending ? 0 : 1 } : { sort: name, descending: FIGURES.has(name) ? 1 : 0 });
@@ -97,6 +98,6 @@ export function Downline({ rest: [id = ""] }) {
     <${Sheet} of=${key} members=${rows.members} total=${rows.total} columns=${columns} cell=${cell} kind=${kind} width=${width}
       onNear=${rows.of === key && rows.token && !busy && !problem ? () => more(rows.token) : null}
       sorted=${(name) => (sort.sort === name ? (sort.descending ? "descending" : "ascending") : undefined)}
-      head=${(name) => html`<button onClick=${() => order(name)}>${TITLES[name] ?? name}${sort.sort === name ? (sort.descending ? " ↓" : " ↑") : ""}</button>`} />
+      head=${(name) => personal.has(name) ? TITLES[name] ?? name : html`<button onClick=${() => order(name)}>${TITLES[name] ?? name}${sort.sort === name ? (sort.descending ? " ↓" : " ↑") : ""}</button>`} />
   <//>`;
 }

@@ -122,8 +122,13 @@ class NodeReader:
     def choice(self, tree: Tree, options: report_pb2.ReportOptions, context: Context) -> Choice:
         """What the options ask for, and what the call may see. Raises as `choose`."""
         catalogue, leads = self.catalogue(tree), leads_of(context)
-        found = self._choice(catalogue, options, sees_personal=not catalogue.personal or may(context, PERSONAL_COLUMNS))
+        found = self._choice(catalogue, options, sees_personal=not self.hidden(tree, context))
         return found if leads is None else replace(found, leads=leads)
+
+    def hidden(self, tree: Tree, context: Context) -> frozenset[str]:
+        """Further columns that are not for whoever asks."""
+        personal = self.catalogue(tree).personal
+        return NOT_PERSONAL if not personal or may(context, PERSONAL_COLUMNS) else personal
 
     def _choice(self, catalogue: Catalogue, options: report_pb2.ReportOptions, *, sees_personal: bool) -> Choice:
         if options.min_position:

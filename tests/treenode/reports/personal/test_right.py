@@ -119,9 +119,11 @@ async def test_nobody_sorts_or_filters_by_it(served: Served) -> None:
         assert "a report can show it, and not go by it" in (refused.value.details() or "")
 
 
-async def test_everybody_is_told_that_it_is_there(served: Served) -> None:
-    (answer,) = await ask(served, "reporter", "DescribeTree", report_pb2.DescribeTreeRequest())
-    assert {each.name: each.personal for each in answer.columns} == {"phone": True, "shirt": False}
+async def test_everybody_is_told_that_it_is_there_and_whether_he_may_see_it(served: Served) -> None:
+    for role, is_hidden in (("reporter", True), ("personal-reporter", False)):
+        (answer,) = await ask(served, role, "DescribeTree", report_pb2.DescribeTreeRequest())
+        told = {each.name: (each.personal, each.hidden) for each in answer.columns}
+        assert told == {"phone": (True, is_hidden), "shirt": (False, False)}
 
 
 async def test_a_column_that_becomes_personal_is_so_in_every_state(served: Served) -> None:
