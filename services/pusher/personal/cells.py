@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from fasttree.v1 import types_pb2
+from services.shared.personal.names import meant
 from services.shared.personal.vault import Cell
 
 _WITH_COLUMNS: Final = ("member_enrolled", "member_changed")
@@ -29,9 +30,9 @@ def has_personal_name(personal: Collection[str]) -> Callable[[bytes], bool]:
 def personal_cells(
     updates: Iterable[types_pb2.Update], personal: Collection[str]
 ) -> list[tuple[types_pb2.Update, Cell]]:
-    """What updates have in personal columns, each with its update. A file may have brought a column of the same name
-    in other letters: it is as personal."""
-    lowered = {name.lower() for name in personal}
+    """What updates have in personal columns, each with its update. A file may have brought a column of a name that
+    means the same: it is as personal."""
+    wanted = {meant(name) for name in personal}
     found = []
     for update in updates:
         kind = update.WhichOneof("change")
@@ -40,7 +41,7 @@ def personal_cells(
             found += [
                 (update, Cell(change.member_id, name, change.columns[name]))
                 for name in sorted(change.columns)
-                if name.lower() in lowered
+                if meant(name) in wanted
             ]
     return found
 

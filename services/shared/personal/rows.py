@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeVar
 from services.shared.domain.columns import declared_column, obeyed_problem, text_problem
 from services.shared.domain.members import id_problem
 from services.shared.domain.sentences import counted
+from services.shared.personal.names import meant
 from services.shared.personal.vault import Cell, Vault
 
 #: Few, since updates wait meanwhile.
@@ -38,15 +39,15 @@ Row = TypeVar("Row", bound=_Row)
 
 def places_of(names: Sequence[str], personal: Collection[str]) -> dict[int, str]:
     """Which columns of a header are personal: by their place, the name that the rules have."""
-    by_rule = {name.lower(): name for name in personal}
+    by_rule = {meant(name): name for name in personal}
     found = {}
     for place, header in enumerate(names):
         try:
             name = declared_column(header.strip())[0]
         except ValueError:  # of no type: the file will be refused, and must not lie about with what is in it
             name = header.rpartition(":")[0].strip()
-        if name.lower() in by_rule:
-            found[place] = by_rule[name.lower()]
+        if rule := by_rule.get(meant(name)):
+            found[place] = rule
     return found
 
 

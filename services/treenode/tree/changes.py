@@ -303,7 +303,9 @@ def _skip(tree: Tree, skipped: types_pb2.UpdateSkipped) -> None:
 def _erase(tree: Tree, erased: types_pb2.MemberErased) -> None:
     """Empties the cells of personal columns. What is held of the member has tokens that lead to nothing."""
     row = find_place(tree, erased.member_id)
-    personal = {name.lower() for name in tree.rules.personal}  # a file's own may be written otherwise
+    # A file's own may be written otherwise. Not as `services.shared.personal.names` has it, which changes with Unicode:
+    # the same record makes the same state everywhere. What that means beyond this are tokens, which lead to nothing.
+    personal = {name.lower() for name in tree.rules.personal}
     nothing = {name: value for name, value in tree.further.nothing().items() if name.lower() in personal}
     if row >= 0 and nothing:
         tree.changing = True

@@ -196,6 +196,14 @@ async def test_a_column_in_other_letters_is_as_personal(stub: Stub) -> None:
     assert is_token((await records(stub))[-1].member_changed.columns["PHONE"])
 
 
+async def test_a_name_of_the_same_meaning_is_as_personal(stub: Stub) -> None:
+    await push(stub, [declared("Straße")])
+    change = types_pb2.MemberChanged(member_id="a", columns={"STRASSE": "Bahnhofstr. 1", "shirt": SHIRT})
+    await push(stub, [types_pb2.Update(update_id="x", member_changed=change)])
+    columns = (await records(stub))[-1].member_changed.columns
+    assert (is_token(columns["STRASSE"]), columns["shirt"]) == (True, SHIRT)
+
+
 async def test_erasures_and_updates_at_once_leave_what_the_log_has_behind_each(stub: Stub, tmp_path: Path) -> None:
     """Of a member the vault has the values of those updates that stand behind his newest erasure, and no others."""
 

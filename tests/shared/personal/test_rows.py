@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ import pytest
 
 from services.shared.mapping.canonical import KnownColumns, MappingError, rewrite
 from services.shared.mapping.profile import Profile
+from services.shared.personal.names import meant
 from services.shared.personal.tokens import is_token
 from services.shared.personal.vault import Vault
 
@@ -70,6 +73,36 @@ def test_a_row_of_which_nobody_can_tell_what_is_personal_refuses_the_file(tmp_pa
 
 def test_a_header_of_no_type_hides_nothing(tmp_path: Path) -> None:
     assert is_token(rewritten(tmp_path, "member_id,phone:number\na,1\n")[1].split(",")[1])
+
+
+@pytest.mark.parametrize(
+    ("declared", "header"),
+    [
+        pytest.param("ΟΔΟΣ", "ΟΔΟΣ:text", id="sigma-before-a-type"),
+        pytest.param("Straße", "STRASSE", id="sharp-s-in-capitals"),
+        pytest.param("isim", "İSİM:TEXT", id="dotted-capitals"),
+        pytest.param("Adı", "ADI", id="dotless"),
+        pytest.param("téléphone", "te\u0301le\u0301phone", id="composed-otherwise"),
+        pytest.param("phone", "phone\u200b", id="unseen"),
+        pytest.param("first name", "First\u00a0Name", id="another-blank"),
+    ],
+)
+def test_a_name_that_a_reader_takes_for_the_column_hides_nothing(tmp_path: Path, declared: str, header: str) -> None:
+    """Also where the file is refused for it: it lies about meanwhile."""
+    source, target = tmp_path / "source.csv", tmp_path / "target.csv"
+    source.write_text(f"member_id,{header},shirt\na,+46 70 111,XL\n")
+    rewrite(source, target, Profile(), KnownColumns(personal=(declared,), vault=str(tmp_path / "personal.db")))
+    _, token, shirt = target.read_text().splitlines()[1].split(",")
+    assert (is_token(token), shirt) == (True, "XL")
+
+
+def test_a_name_means_the_same_in_whatever_letters() -> None:
+    """Of every letter that there are several of: what is one name by `str.lower` is one here."""
+    for code in chain(range(0xD800), range(0xE000, 0x30000)):
+        name = f"a{chr(code)}b"
+        for other in {name.lower(), name.upper(), normalize("NFD", name)} - {name}:
+            assert meant(other) == meant(name) == meant(meant(name)), hex(code)
+    assert len({meant(chr(code)) for code in range(0x21, 0x7F)}) == 0x7F - 0x21 - 26
 
 
 def test_what_has_no_such_columns_is_as_it_was(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from fasttree.v1 import types_pb2
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.domain.members import is_name
 from services.shared.domain.sentences import quoted
+from services.shared.personal.names import meant
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports.columns import further_column
 from services.treenode.reports.copy.revealed import Reveal, revealed
@@ -40,8 +41,8 @@ class Place:
 
 def catalogue_of(tree: Tree, personal: frozenset[str] = frozenset(), reveal: Reveal | None = None) -> Catalogue:
     """What the tree has. `personal`: names of columns that are personal; `reveal`: finds their values."""
-    lowered = {name.lower() for name in personal}  # a file's own may be written otherwise
-    hidden = frozenset(name for name in tree.further if name.lower() in lowered) if lowered else personal
+    wanted = {meant(name) for name in personal}  # a file's own may be written otherwise
+    hidden = frozenset(name for name in tree.further if meant(name) in wanted) if wanted else personal
     further = {
         name: further_column(name, column.kind, column.values.dtype.type) for name, column in tree.further.items()
     }

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.rules import DeclaredColumn
 from services.treenode.reports import ReportServicer
+from services.treenode.reports.copy.extents import catalogue_of
 from services.treenode.tree import Tree
 from tests.treenode.reports.conftest import SMALL_LIMITS, SteeredNode
 from tests.treenode.reports.genealogies import config
@@ -135,3 +136,9 @@ async def test_a_column_that_becomes_personal_is_so_in_every_state(served: Serve
     assert reader.catalogue(before).personal == frozenset()
     await served.node.apply([declared("shirt", personal=True)])
     assert reader.catalogue(before).personal == {"shirt"}
+
+
+def test_a_file_s_column_of_the_same_meaning_is_personal() -> None:
+    tree = Tree.empty(config())
+    tree.apply(1, [declared("STRASSE", personal=False), declared("shirt", personal=False), enrolled("a")])
+    assert catalogue_of(tree, frozenset({"Straße"})).personal == {"STRASSE"}
