@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TypedDict
 
 import click
@@ -55,7 +56,14 @@ def erase(session: Session, member_id: str, *, status: bool) -> None:
         print_json(ErasedJson(member_id=member_id, position=answer.position, values=answer.values))
     else:
         told = f"position {answer.position}: {counted(answer.values, 'value')} of {member_id} erased at the pusher"
-        click.echo(f"{told}; `fasttree erase {member_id} --status` says whether every node has done so")
+        if not answer.values:
+            told += ": there was nothing, so look whether the id is right"
+        click.echo(f"{told}; `{_again(member_id, '--status')}` says whether every node has done so")
+
+
+def _again(member_id: str, *options: str) -> str:
+    """The command for that member, as a shell takes it."""
+    return shlex.join(["fasttree", "erase", *options, *(["--"] if member_id.startswith("-") else []), member_id])
 
 
 def _show_status(session: Session, member_id: str) -> None:
@@ -75,8 +83,17 @@ def _show_status(session: Session, member_id: str) -> None:
         }
         print_json(figures)
     else:
-        where = f"waits for {', '.join(waits)}" if waits else "gone from the pusher and every node"
-        since = f"; {counted(found.values_since, 'value')} came since" if found.values_since else ""
-        click.echo(f"erased at position {found.position}: {where}{since}; backups are yours to expire")
+        click.echo(_status_line(member_id, found, waits))
     if not found.done:
         raise SystemExit(1)
+
+
+def _status_line(member_id: str, found: pusher_pb2.GetErasureResponse, waits: list[str]) -> str:
+    when = f"erased at position {found.position}"
+    if not found.position:
+        when = "erased by a vault before this one" if found.done else "erased at the pusher"
+    where = f"waits for {', '.join(waits)}" if waits else "gone from the pusher and every node"
+    if not found.done and not waits:
+        where = f"the log has no record of it yet, so `{_again(member_id)}` once it takes some"
+    since = f"; {counted(found.values_since, 'value')} came since" if found.values_since else ""
+    return f"{when}: {where}{since}; backups are yours to expire"
