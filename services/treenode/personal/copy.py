@@ -59,11 +59,14 @@ class PersonalCopy:
             except grpc.aio.AioRpcError as error:
                 self._say(f"personal columns can't be followed: {error.code().name}: {error.details()}")
             except VaultError as error:
-                self._say(str(error))
+                self._say(f"{error}; or move it away, and it is copied anew")
             await asyncio.sleep(self._again_s)
 
     async def _opened(self, vault_id: str = "") -> Vault | None:
-        """The copy; None where there is none yet. `vault_id`: it begins now."""
+        """The copy; None where there is none yet, or it was moved away: then another one begins. `vault_id`: now."""
+        if self._vault is not None and not self._path.exists():
+            moved, self._vault = self._vault, None
+            await in_thread(moved.close)
         if self._vault is None and (vault_id or self._path.exists()):
             self._vault = await in_thread(Vault, self._path, vault_id)
         return self._vault
