@@ -83,6 +83,14 @@ def test_malformed_updates_are_named(update: types_pb2.Update, said: str) -> Non
     assert said in problem
 
 
+@pytest.mark.parametrize("fault", ["\0", "\x9b31m", "\u202e", "x" * 1024], ids=["control", "obeyed", "about", "long"])
+def test_what_is_wrong_with_a_text_is_said_without_it(fault: str) -> None:
+    """The column may be personal, and what is said stands in logs."""
+    problem = update_problem(parsed(member_changed={"member_id": "7", "columns": {"name": f"Anna{fault}"}}))
+    assert problem is not None
+    assert (problem.startswith("column name: the text"), "Anna" in problem) == (True, False)
+
+
 def test_an_update_fits_up_to_its_limit() -> None:
     assert size_problem(16 * 1024) is None
     assert size_problem(16 * 1024 + 1) == "the update has 16385 bytes, 16384 fit"
