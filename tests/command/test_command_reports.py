@@ -304,3 +304,7 @@ async def test_all_columns_are_those_that_one_may_see(cluster: FakeCluster, fast
         assert (ran.code, ran.err) == (0, "warning: without phone: personal, and no rule lets you see them\n")
         header = ran.out.splitlines()[0]
         assert ("country" in header, "phone" in header) == (True, False)
+    ran = await fasttree("datatrax", "bonus-export", "bonus.csv")  # which comes back as an import
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: the file would lack phone: personal, and no rule lets you see them; export by")
+    assert list(fasttree.endpoints_path.parent.glob("*bonus*")) == []

@@ -77,6 +77,12 @@ async def _export(
 ) -> tuple[types_pb2.AsOf, str, int]:
     """What the file is as of, the period, and its rows."""
     described = await client.reports.describe_tree(as_of_period=as_of_period)
+    if hidden := [column.name for column in described.columns if column.hidden]:
+        # It comes back as an import, which would empty them.
+        raise CommandError(
+            f"the file would lack {', '.join(hidden)}: personal, and no rule lets you see them; export by the "
+            "certificate or token of a role that does (`fasttree policy test ROLE /personal-columns`)"
+        )
     shown_period = period or described.periods[0]
     further = [column.name for column in described.columns if column.name not in KNOWN_COLUMNS]
     volumes = [f"{each.lower()}:{shown_period}" for each in described.volume_types]
