@@ -7,6 +7,7 @@ from services.pusher.log.store import LogSealedError, LogStore, LogStoreError
 from services.pusher.settings import PusherSettings
 from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.survey import check_keys
+from services.shared.personal.needed import check_vault
 
 
 def open_store(settings: PusherSettings, cluster: str) -> LogStore:
@@ -18,6 +19,7 @@ def open_store(settings: PusherSettings, cluster: str) -> LogStore:
     """
     try:
         check_keys(settings.state_path)
+        check_vault(settings.state_path)
     except SealKeyError as error:
         raise LogSealedError(str(error)) from error
     store = _opened(settings, cluster)

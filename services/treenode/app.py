@@ -28,6 +28,7 @@ from services.shared.files.import_source import ImportSourceServicer
 from services.shared.files.sealed.own import key_to_seal
 from services.shared.files.sealed.survey import check_keys
 from services.shared.files.state_folder import lock_folder
+from services.shared.personal.needed import check_vault
 from services.shared.security.audit.log import begin_audit
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.serving.background import Background
@@ -107,6 +108,7 @@ class TreeNode:
         folder = self.settings.state_path
         self._lock: IO[str] = lock_folder(folder)
         check_keys(folder)
+        check_vault(folder)
         self.background = Background()
         self.metrics = node_metrics(self.settings.name, cluster.name)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
@@ -213,6 +215,7 @@ class TreeNode:
             declare_stored_figures(self.metrics, keeping, self.runner)
             self.background.start(keeping.run(), "stores snapshots")
         self.background.start(self.personal.run(), "follows the vault")
+        self.background.start(self.personal.tend(), "seals the copy of the vault")
         self.background.start(self.periods.run(), "keeps closed periods")
         self.background.start(self.relayout.run(), "lays the tree out anew")
         self.background.start(self.tables.run(), "keeps a reader of imports")

@@ -12,6 +12,7 @@ from services.pusher.log.sqlite import SqliteLog
 from services.shared.files.sealed.keys import Keys, new_key_line, read_keys
 from services.shared.files.sealed.names import state_name
 from services.shared.files.sealed.own import keys_for_now
+from services.shared.personal.vault import Cell, Vault
 from tests.command.fasttree_command import FastTree
 from tests.pusher.updates import ids_and_contents, orders
 from tests.shared.files.sealed.own_keys import sealed_file
@@ -32,7 +33,8 @@ def secrets_of(path: Path) -> list[str]:
 
 
 def state_of(folder: Path, keys: Keys) -> Path:
-    """A folder as `fasttree up` has it: a pusher's with ten sealed and ten clear records, and a node's."""
+    """A folder as `fasttree up` has it: a pusher's with ten sealed and ten clear records, two personal values sealed
+    and one clear, and a node's."""
     node, pusher = folder / "n1" / "snapshots", folder / "pusher"
     for each in (node, pusher):
         each.mkdir(parents=True)
@@ -41,9 +43,14 @@ def state_of(folder: Path, keys: Keys) -> Path:
     store = SqliteLog(pusher).claim_alone()
     ids, contents = ids_and_contents(orders(0, 20))
     store.append(ids[:10], contents[:10])
+    vault = Vault(pusher / "personal.db")
+    vault.put([Cell("a", "name", "Anna")])
     with keys_for_now(keys):
         store.append(ids[10:], contents[10:])
+        vault.follow_key()
+        vault.put([Cell("b", "name", "Bert"), Cell("b", "phone", "+46 70 111")])
     store.close()
+    vault.close()
     return folder
 
 
@@ -128,20 +135,20 @@ async def test_what_is_sealed_by_which_key_is_shown(fasttree: FastTree, tmp_path
     assert ran.code == 0, ran.err
     assert ran.json == {
         "sealed": [
-            {"folder": str(state / "n1"), "key": "one", "files": 1, "records": 0, "is_here": True},
-            {"folder": str(state / "pusher"), "key": "one", "files": 0, "records": 10, "is_here": True},
+            {"folder": str(state / "n1"), "key": "one", "files": 1, "records": 0, "values": 0, "is_here": True},
+            {"folder": str(state / "pusher"), "key": "one", "files": 1, "records": 10, "values": 2, "is_here": True},
         ],
         "clear": [
-            {"folder": str(state / "n1"), "files": 1, "records": 0},
-            {"folder": str(state / "pusher"), "files": 0, "records": 10},
+            {"folder": str(state / "n1"), "files": 1, "records": 0, "values": 0},
+            {"folder": str(state / "pusher"), "files": 1, "records": 10, "values": 1},
         ],
     }
     ran = await fasttree("keys", "show", "--dir", str(state / "n1"), "--json")
     assert [(each["key"], each["is_here"]) for each in ran.json["sealed"]] == [("one", None)]
     ran = await fasttree("keys", "show", "--dir", str(state))
     assert [line.split()[1:] for line in ran.out.splitlines()[1:] if "pusher" in line] == [
-        ["one", "0", "10"],
-        ["(clear)", "0", "10"],
+        ["one", "1", "10", "2"],
+        ["(clear)", "1", "10", "1"],
     ]
     other = written(tmp_path / "other.keys", new_key_line("two"))
     ran = await fasttree("keys", "show", "--dir", str(state), "--key-file", str(other))
@@ -176,12 +183,17 @@ async def test_what_is_too_damaged_to_tell_its_key_is_no_lack_of_one(fasttree: F
     assert [(each["key"], each["is_here"]) for each in ran.json["sealed"]] == [("?", None)]
 
 
-async def test_a_log_that_can_t_be_read_is_told(fasttree: FastTree, tmp_path: Path) -> None:
+async def test_a_log_or_a_vault_that_can_t_be_read_is_told(fasttree: FastTree, tmp_path: Path) -> None:
     (tmp_path / "pusher").mkdir()
     (tmp_path / "pusher" / "log.db").write_bytes(b"no database" * 100)
     ran = await fasttree("keys", "show", "--dir", str(tmp_path / "pusher"))
     assert ran.code == 1
     assert "log.db can't be read as a log" in ran.err
+    (tmp_path / "pusher" / "log.db").unlink()
+    (tmp_path / "pusher" / "personal.db").write_bytes(b"no database" * 100)
+    ran = await fasttree("keys", "show", "--dir", str(tmp_path / "pusher"))
+    assert ran.code == 1
+    assert "personal.db can't be read as a vault: it is no database" in ran.err
 
 
 async def test_a_sealed_log_is_read_by_its_keys(fasttree: FastTree, tmp_path: Path) -> None:

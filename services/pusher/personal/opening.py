@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from services.pusher.personal.settings import PersonalSettings
-from services.shared.personal.vault import FILE_NAME, Vault
+from services.shared.personal.vault import FILE_NAME, Vault, VaultError
 
 
 class PusherVault:
@@ -27,7 +27,13 @@ class PusherVault:
         """Raises VaultError; blocks."""
         with self._opening:
             if self._vault is None:
-                self._vault = Vault(self.path, wait_s=self.wait_s)
+                vault = Vault(self.path, wait_s=self.wait_s)
+                try:
+                    vault.follow_key()
+                except VaultError:
+                    vault.close()
+                    raise
+                self._vault = vault
             return self._vault
 
     def close(self) -> None:

@@ -21,6 +21,8 @@ from services.pusher.personal.sealing import ERASED_PREFIX, Sealing
 from services.pusher.settings import PusherSettings
 from services.shared.domain.members import id_problem
 from services.shared.domain.sentences import quoted
+from services.shared.personal.moving import Tended
+from services.shared.personal.tending import tend_vault
 from services.shared.personal.vault import FILE_NAME, Change, Vault, VaultError
 from services.shared.serving.errors import (
     FailedPreconditionError,
@@ -64,7 +66,11 @@ class PersonalValues:
         sealing.tell = lambda: loop.call_soon_threadsafe(self._tell)
 
     async def run(self) -> None:
-        """Has the log hear of erasures that a crash kept from it."""
+        """Has the log hear of erasures that a crash kept from it; then what is sealed follows the keys."""
+        await self._log_what_is_left()
+        await tend_vault(self._tend)
+
+    async def _log_what_is_left(self) -> None:
         while self.vault.is_there:
             try:
                 for update_id, member_id in await self._with(Vault.not_logged):
@@ -74,6 +80,9 @@ class PersonalValues:
                 await asyncio.sleep(self._settings.personal_log_again_s)
             else:
                 return
+
+    async def _tend(self) -> Tended | None:
+        return await self._in_thread(Vault.tend) if self.vault.is_there else None
 
     async def erase(self, member_id: str) -> pusher_pb2.EraseMemberResponse:
         """The vault first, then the log: whoever has the answer knows that both have it. Raises as EraseMember."""
@@ -170,13 +179,17 @@ class PersonalValues:
 
     async def _with(self, work: Callable[[Vault], T]) -> T:
         """Does something with the vault in its thread. Raises UnavailableError."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="vault")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self.vault.opened()))
+            return await self._in_thread(work)
         except VaultError as error:
             logger.error("%s", error)
             raise UnavailableError(str(error)) from error
+
+    async def _in_thread(self, work: Callable[[Vault], T]) -> T:
+        """Raises VaultError."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="vault")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self.vault.opened()))
 
     def _tell(self) -> None:
         self._changed.set()

@@ -11,6 +11,8 @@ import grpc.aio
 
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.shared.files.threads import in_thread
+from services.shared.personal.moving import Tended
+from services.shared.personal.tending import tend_vault
 from services.shared.personal.tokens import is_token
 from services.shared.personal.vault import FILE_NAME, Change, Vault, VaultError
 from services.shared.serving.channels import open_channel
@@ -68,8 +70,15 @@ class PersonalCopy:
             moved, self._vault = self._vault, None
             await in_thread(moved.close)
         if self._vault is None and (vault_id or self._path.exists()):
-            self._vault = await in_thread(Vault, self._path, vault_id)
+            self._vault = await in_thread(_opened, self._path, vault_id)
         return self._vault
+
+    async def tend(self) -> None:
+        """What is sealed follows the keys, for as long as the node runs."""
+        await tend_vault(self._tend)
+
+    async def _tend(self) -> Tended | None:
+        return None if self._vault is None else await in_thread(self._vault.tend)
 
     async def _follow(self, stub: pusher_pb2_grpc.PusherServiceAsyncStub) -> None:
         """One question and its answer."""
@@ -96,3 +105,13 @@ class PersonalCopy:
         if line != self._said:
             self._said = line
             logger.warning("%s", line)
+
+
+def _opened(path: Path, vault_id: str) -> Vault:
+    vault = Vault(path, vault_id)
+    try:
+        vault.follow_key()
+    except VaultError:
+        vault.close()
+        raise
+    return vault

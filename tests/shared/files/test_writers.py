@@ -36,6 +36,7 @@ LISTED = {
     "services/pusher/log/disk/database.py:connect": _SQLITE,
     "services/pusher/log/disk/wal_checkpointer.py:connect": _SQLITE,
     "services/shared/personal/vault.py:connect": _SQLITE,
+    "services/shared/personal/needed.py:connect": _SQLITE,
     "services/pusher/log/ids/runs.py:ftruncate": _RUN,
     "services/pusher/log/ids/runs.py:pwrite": _RUN,
     "services/pusher/log/ids/runs.py:fsync": _RUN,

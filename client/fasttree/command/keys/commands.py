@@ -30,6 +30,8 @@ class SealedByJson(TypedDict):
     key: str
     files: int
     records: int
+    #: Of personal columns; their vault is one of the files.
+    values: int
     #: Whether the file that was named has the key, and not another one under its id; null where none was named, or
     #: where what is sealed is too damaged to tell its key.
     is_here: bool | None
@@ -41,6 +43,8 @@ class ClearJson(TypedDict):
     folder: str
     files: int
     records: int
+    #: Of personal columns; their vault is one of the files.
+    values: int
 
 
 class KeysNeededJson(TypedDict):
@@ -122,22 +126,29 @@ def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> 
             "key": key_id,
             "files": each.files[key_id],
             "records": each.records[key_id],
+            "values": each.values.get(key_id, 0),
             "is_here": None if known is None or key_id == NO_KEY else key_id not in each.unopened,
         }
         for each in found
         for key_id in sorted({*each.files, *each.records})
     ]
     clear: list[ClearJson] = [
-        {"folder": str(each.folder), "files": each.clear_files, "records": each.clear_records}
+        {
+            "folder": str(each.folder),
+            "files": each.clear_files,
+            "records": each.clear_records,
+            "values": each.clear_values,
+        }
         for each in found
         if each.clear_files or each.clear_records
     ]
     if session.json:
         print_json(KeysNeededJson(sealed=rows, clear=clear))
     else:
-        told = [[row["folder"], row["key"], str(row["files"]), str(row["records"])] for row in rows]
-        told += [[each["folder"], "(clear)", str(each["files"]), str(each["records"])] for each in clear]
-        print_table(["folder", "key", "files", "log records"], told)
+        told = [[row["folder"], row["key"], row["files"], row["records"], row["values"]] for row in rows]
+        told += [[each["folder"], "(clear)", each["files"], each["records"], each["values"]] for each in clear]
+        heads = ["folder", "key", "files", "log records", "personal values"]
+        print_table(heads, [[str(cell) for cell in row] for row in told])
     unopened = sorted({row["key"] for row in rows if row["is_here"] is False})
     lacking = [key_id for key_id in unopened if known is not None and known.get(key_id) is None]
     if lacking:

@@ -11,6 +11,8 @@ from services.shared.files.durable import changing, replace_content, write_new_d
 from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.keys import KEY_ID, Keys, new_key_line, parse_keys, read_keys
 from services.shared.files.sealed.survey import is_state_folder, survey, unopened_files
+from services.shared.personal.needed import unopened_values, values_by_key
+from services.shared.personal.vault import VaultError
 
 #: How `fasttree up` calls what it keeps.
 _STATE = "state"
@@ -62,7 +64,8 @@ def _check_id(key_id: str) -> None:
 
 
 class Found:
-    """What of one state folder is sealed: by the id of each key, files and records of the log; and what is clear.
+    """What of one state folder is sealed: by the id of each key, files, records of the log and values of the vault; and
+    what is clear. A vault is a file of each key that it needs.
 
     Attributes:
         unopened: Of those keys, the ones that the file that was named lacks, or has another one in the place of.
@@ -76,12 +79,17 @@ class Found:
             found = survey(folder)
             self.files, self.clear_files = found.sealed, len(found.clear)
             self.records = seals_in(folder)
+            self.values = values_by_key(folder)
             if keys is not None:
                 self.unopened = unopened_files(folder, keys) | unopened_records(folder, keys)
+                self.unopened |= unopened_values(folder, keys)
         except OSError as error:
             raise CommandError(f"{folder} can't be read: {error.strerror}") from None
-        except LogStoreError as error:
+        except (LogStoreError, VaultError) as error:
             raise CommandError(str(error)) from None
+        self.files.update(dict.fromkeys(self.values.keys() - {""}, 1))
+        self.clear_files += "" in self.values
+        self.clear_values = self.values.pop("", 0)
         self.clear_records = self.records.pop("", 0)
 
     @property

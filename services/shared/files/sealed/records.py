@@ -106,7 +106,7 @@ def opened_frames(first_position: int, data: bytes, *, each: bool = False) -> by
     if not each and data[:1] != b"\xf5" and own_keys() is None:
         return data
     return b"".join(
-        _opened(position, record) if record[0] == SEALED else record
+        opened_record(position, record, f"log record at position {position}") if record[0] == SEALED else record
         for position, record in enumerate(_records(first_position, data), first_position)
     )
 
@@ -137,8 +137,8 @@ def _size(view: memoryview) -> int | None:
     return None
 
 
-def _opened(position: int, record: memoryview) -> bytes:
-    where = f"log record at position {position}"
+def opened_record(position: int, record: memoryview, where: str) -> bytes:
+    """What was sealed there. `where`: what an error calls it. Raises SealDamagedError, SealKeyError."""
     key_id, salt, check, head = _read_head(record, where)
     cipher = _known_cipher(key_id, salt, check, where)
     from cryptography.exceptions import InvalidTag
