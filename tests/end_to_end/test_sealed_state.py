@@ -1,5 +1,5 @@
-"""A real cluster that seals what it keeps: over a clear folder, through a kill of everything, by a new key, and not
-with another one.
+"""A real cluster that seals what it keeps, what is personal too: over a clear folder, through a kill of everything, by
+a new key, and not with another one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 
 from bench.cluster.cluster import RunningCluster, children_of, running_cluster, wait_for
 from fasttree.client import Client, Endpoints, UploadOptions
-from fasttree.v1 import pusher_pb2, types_pb2
+from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 from services.shared.files.sealed.keys import new_key_line
+from services.shared.personal.needed import values_by_key
 from tests.command.fasttree_command import FastTree
 from tests.fakes.import_file import csv_of
 
@@ -23,6 +24,10 @@ WAIT_S = 120.0
 #: Members by when they came: in clear, sealed, and by the second key.
 NAMES = CLEAR, SEALED, LATER = "quetzal", "axolotl", "ocelot"
 PARTS = {"pusher", "n1", "n2"}
+#: What a personal column has of each of them begins so.
+PHONES = {CLEAR: "+46-70-111", SEALED: "+46-70-222", LATER: "+46-70-333"}
+#: Ten values by the import of each but the last, twenty by pushes of each.
+VALUES = 80
 
 
 def files_with(folder: Path, text: str) -> set[str]:
@@ -36,10 +41,12 @@ def files_with(folder: Path, text: str) -> set[str]:
 
 
 async def import_of(cluster: RunningCluster, client: Client, folder: Path, *names: str) -> None:
-    """Members of these names, ten each; the file's own name stays readable."""
+    """Members of these names, ten each, with their phones; the file's own name stays readable."""
     file = folder / f"members-{len(names)}.csv"
     rows = [(f"{name}-{number}", f"{name}-0" * (number > 0), "1.00") for name in names for number in range(10)]
-    file.write_bytes(csv_of(rows))
+    header, *lines = csv_of(rows).decode().splitlines()
+    phones = [f"{PHONES[name]}-{number}" for name in names for number in range(10)]
+    file.write_text("\n".join([f"{header},phone", *map(",".join, zip(lines, phones, strict=True)), ""]))
     end = (await cluster.pusher()).log_end.position
     manifest = await client.upload_import(file, UploadOptions(as_of_position=end, force=True))
     states = [status.state async for status in client.watch_import(manifest.import_id)]
@@ -51,7 +58,11 @@ async def push(cluster: RunningCluster, client: Client, name: str, under: str) -
     updates = [
         types_pb2.Update(
             update_id=f"u-{NAMES.index(name)}-{number}",  # it stays readable
-            member_enrolled=types_pb2.MemberEnrolled(member_id=f"{name}-u{number}", sponsor_id=f"{under}-0"),
+            member_enrolled=types_pb2.MemberEnrolled(
+                member_id=f"{name}-u{number}",
+                sponsor_id=f"{under}-0",
+                columns={"phone": f"{PHONES[name]}-u{number}"},
+            ),
         )
         for number in range(20)
     ]
@@ -63,6 +74,15 @@ async def push(cluster: RunningCluster, client: Client, name: str, under: str) -
 
 async def digests(cluster: RunningCluster, position: int) -> set[int]:
     return {(await cluster.digest(name, position)).digest for name in cluster.node_names}
+
+
+async def wait_kept(state: Path, values: dict[str, int]) -> None:
+    """Until each vault has so many values by each key, and needs no other."""
+
+    async def are_kept() -> bool:
+        return all([await asyncio.to_thread(values_by_key, state / part) == values for part in PARTS])
+
+    await wait_for(are_kept, WAIT_S, f"every vault to have {values}")
 
 
 async def kill_everything(cluster: RunningCluster) -> None:
@@ -117,14 +137,17 @@ async def test_a_cluster_seals_what_it_keeps(tmp_path: Path) -> None:
     state, endpoints = folder / "state", folder / "endpoints.json"
     sealed = ("--set", f"sealing.key_file={keys}", "--set", "sealing.reload_s=0.02")
     async with running_cluster(folder) as cluster:
+        fasttree = FastTree(tmp_path / "command", Endpoints.read(endpoints))
+        assert (await fasttree("column", "declare", "phone", "text", "--personal")).code == 0
         async with Client.from_endpoints_file(endpoints) as client:
             await import_of(cluster, client, tmp_path, CLEAR)
             before = await push(cluster, client, CLEAR, CLEAR)
         clear = await digests(cluster, before)
-        fasttree = FastTree(tmp_path / "command", Endpoints.read(endpoints))
+        await wait_kept(state, {"": 30})
         assert (await fasttree("keys", "init", str(keys), "--id", "one")).code == 0
     for part in PARTS:
         assert await asyncio.to_thread(files_with, state / part, CLEAR)  # so it would be found
+        assert await asyncio.to_thread(files_with, state / part, PHONES[CLEAR]) == {"personal.db"}
 
     # Over the clear folder, and nobody gets to save anything when it ends.
     cluster = await RunningCluster.start(folder, arguments=sealed)
@@ -136,9 +159,11 @@ async def test_a_cluster_seals_what_it_keeps(tmp_path: Path) -> None:
             last = await push(cluster, client, SEALED, SEALED)
         known = await digests(cluster, last)
         assert len(known) == 1
+        await wait_kept(state, {"one": 60})
     finally:
         await kill_everything(cluster)
-    assert await asyncio.to_thread(files_with, state, SEALED) == set()
+    for text in (SEALED, PHONES[SEALED], PHONES[CLEAR]):
+        assert await asyncio.to_thread(files_with, state, text) == set()
 
     async with running_cluster(folder, arguments=sealed) as cluster:
         await cluster.wait_ready()
@@ -152,11 +177,13 @@ async def test_a_cluster_seals_what_it_keeps(tmp_path: Path) -> None:
         await wait_for(have_taken_it, WAIT_S, "the new key to be taken by all")
         async with Client.from_endpoints_file(endpoints) as client:
             end = await push(cluster, client, LATER, SEALED)
+            await wait_kept(state, {"two": VALUES})
+            await _phones_are_shown(cluster, client)
         assert len(await digests(cluster, end)) == 1
         fasttree = FastTree(tmp_path / "command", Endpoints.read(endpoints))
         bundled = await fasttree("bundle", "--out", str(tmp_path / "bundle.tar.gz"))
         assert bundled.code == 0, bundled.err
-    for text in (SEALED, LATER):
+    for text in (SEALED, LATER, *PHONES.values()):
         assert await asyncio.to_thread(files_with, state, text) == set()
     await _secrets_are_nowhere(keys, folder, tmp_path / "bundle.tar.gz")
     await _keys_are_shown(fasttree, state, keys)
@@ -176,6 +203,14 @@ async def _secrets_are_nowhere(keys: Path, folder: Path, bundle: Path) -> None:
         assert secret.encode() not in bundled
 
 
+async def _phones_are_shown(cluster: RunningCluster, client: Client) -> None:
+    options = report_pb2.ReportOptions(columns=["member_id", "phone"])
+    for node in cluster.node_names:
+        for name, number in ((CLEAR, "7"), (SEALED, "7"), (SEALED, "u7"), (LATER, "u7")):  # imported and pushed
+            shown = await client.reports_at(node).get_member(f"{name}-{number}", options=options)
+            assert shown.member.columns["phone"] == f"{PHONES[name]}-{number}"
+
+
 async def _keys_are_shown(fasttree: FastTree, state: Path, keys: Path) -> None:
     shown = await fasttree("keys", "show", "--dir", str(state), "--key-file", str(keys), "--json")
     assert shown.code == 0, shown.err
@@ -183,6 +218,9 @@ async def _keys_are_shown(fasttree: FastTree, state: Path, keys: Path) -> None:
     assert {part for part, key in sealed if key == "two"} == PARTS
     # The pusher's own record of the import is one more.
     assert sealed["pusher", "one"]["records"] >= sealed["pusher", "two"]["records"] == 20
+    assert {(part, key): row["values"] for (part, key), row in sealed.items() if row["values"]} == {
+        (part, "two"): VALUES for part in PARTS
+    }
     clear = {Path(row["folder"]).name: row["records"] for row in shown.json["clear"]}
     assert clear["pusher"] >= 20
 

@@ -7,9 +7,9 @@ The rules
 2. Another key in the first place, or none that seals, brings a new secret, never an old one sealed anew: whoever had
    the old key opens nothing that is written from then on. One process of a file does that (`follow_key`), so that two
    that read the keys' file at different moments don't take turns.
-3. What older ones sealed is opened by them, and is written anew, a few members at a time (`moving.py`). A secret of
-   which nothing is left is taken out; then nothing in the file needs its key. SQLite leaves parts of rows that grow
-   where they stood, so the file is written anew as a whole then: until that is done, its header says so.
+3. What older ones sealed is opened by them, and is written anew, a few members at a time (`moving.py`). SQLite leaves
+   parts of rows that grow where they stood, so the file is written anew as a whole then: until that is done, its
+   header says so. A secret of which nothing is left is taken out last; then nothing in the file needs its key.
 4. What can't be opened changes nothing: without all keys that the file needs, nothing is written.
 """
 
@@ -93,7 +93,7 @@ class Generations:
     def is_settled(self, db: sqlite3.Connection) -> bool:
         """Whether all is written by the key that seals now, and nothing is left of how it was written before."""
         secrets = stored_secrets(db)
-        return len(secrets) <= 1 and _is_by_key_in_force(secrets) and not has_remains(db)
+        return len(secrets) <= 1 and _is_by_key_in_force(secrets) and not _has_remains(db)
 
     def follow_key(self, db: sqlite3.Connection) -> None:
         """Has a new secret in force where another key seals now than did, or none. In a transaction."""
@@ -101,24 +101,26 @@ class Generations:
         if _is_by_key_in_force(secrets):
             return
         self.forms(db)  # all that is there can be opened
+        is_any = db.execute("SELECT 1 FROM salts UNION ALL SELECT 1 FROM erased").fetchone() is not None
         if version_of(db) == CLEAR_VERSION:
             for table in _TABLES:
                 db.execute(table)
             db.execute(f"PRAGMA user_version = {SEALED_VERSION}").close()
-            if not db.execute("SELECT 1 FROM secrets").fetchone():
+            if is_any and not db.execute("SELECT 1 FROM secrets").fetchone():
                 db.execute("INSERT INTO secrets VALUES (0, ?)", (_EMPTY,))
-        generation = db.execute("SELECT max(generation) FROM secrets").fetchone()[0] + 1
+        generation = db.execute("SELECT ifnull(max(generation), 0) FROM secrets").fetchone()[0] + 1
         new = _EMPTY
         if key_to_seal() is not None:
             (new,) = sealed_frames(_SECRETS_AT + generation, [os.urandom(SECRET_BYTES)])
         else:
             db.execute("DELETE FROM secrets WHERE secret = ?", (_EMPTY,))
         db.execute("INSERT INTO secrets VALUES (?, ?)", (generation, new))
-        if db.execute("SELECT 1 FROM salts UNION ALL SELECT 1 FROM erased").fetchone():
+        if is_any:
             db.execute(f"PRAGMA application_id = {_WITH_REMAINS}").close()
 
     def clear_out(self, db: sqlite3.Connection) -> None:
-        """Takes away what nothing is sealed by any more. In a transaction."""
+        """Takes away what nothing is sealed by any more, once there are no remains. In a transaction."""
+        db.execute("PRAGMA application_id = 0").close()
         (_, newest), *older = stored_secrets(db)
         for generation, secret in older:
             if not _is_any(db, self._form(generation, secret).bounds):
@@ -132,15 +134,16 @@ def version_of(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def has_remains(db: sqlite3.Connection) -> bool:
+def _has_remains(db: sqlite3.Connection) -> bool:
     """Whether pages may have parts of rows as they were before they were written anew."""
     return bool(db.execute("PRAGMA application_id").fetchone()[0] == _WITH_REMAINS)
 
 
 def take_remains_away(db: sqlite3.Connection) -> None:
-    """Writes the file anew as a whole, by way of memory. Not in a transaction; it may be broken off at any point."""
-    db.execute("VACUUM").close()
-    db.execute("PRAGMA application_id = 0").close()
+    """Writes the file anew as a whole, by way of memory, where its header says so. Not in a transaction; it may be
+    broken off at any point."""
+    if _has_remains(db):
+        db.execute("VACUUM").close()
 
 
 def stored_secrets(db: sqlite3.Connection) -> list[tuple[int, bytes]]:

@@ -90,7 +90,6 @@ class Mover:
         if len(found) == most:
             self._after = found[-1][0]
             return Tended(moved, self._damaged, is_done=False)
-        self._generations.clear_out(db)
         tended = Tended(moved, self._damaged, is_done=True)
         self._after, self._damaged = "", 0
         return tended

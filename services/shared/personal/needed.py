@@ -43,7 +43,9 @@ def values_by_key(folder: Path) -> dict[str, int]:
             if (clear := _values(db, CLEAR_ROWS.bounds)) is not None:
                 found[""] = clear
             for generation, secret in stored_secrets(db):
-                if secret:
+                if not secret:  # as long as it stands there, parts of what was clear may
+                    found.setdefault("", 0)
+                else:
                     key_id = key_id_of(secret) or NO_KEY
                     found[key_id] = found.get(key_id, 0) + (_values(db, sealed_bounds(generation)) or 0)
     except sqlite3.Error as error:

@@ -28,7 +28,6 @@ from services.shared.personal.generations import (
     CLEAR_VERSION,
     SEALED_VERSION,
     Generations,
-    has_remains,
     take_remains_away,
     version_of,
 )
@@ -162,9 +161,11 @@ class Vault:
         with self._writing() as db:
             self._generations.follow_key(db)
             tended = self._mover.move(db, most)
-        with self._reading() as db:
-            if tended.is_done and has_remains(db):
+        if tended.is_done:
+            with self._reading() as db:
                 take_remains_away(db)
+            with self._writing() as db:
+                self._generations.clear_out(db)
         return tended
 
     def put(self, cells: Sequence[Cell], *, of_a_file: bool = False) -> list[str]:
