@@ -29,7 +29,7 @@ def _sealed(tmp_path: Path) -> Iterator[None]:
 
 async def test_what_came_of_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "services.shared.personal.tending")
-    steps = iter(
+    steps: Iterator[Tended | VaultError | None] = iter(
         [
             None,
             VaultError("personal columns: the disk fails"),
