@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from fasttree.command.local.certificates import ClusterCertificates
 from services.shared.security.following import Tls
 from services.shared.security.settings import TlsSettings
 from tests.command.fasttree_command import FastTree
@@ -202,6 +203,56 @@ async def test_a_certificate_is_revoked_for_good(fasttree: FastTree, tmp_path: P
         assert ran.code == 1
         assert said in ran.err
         assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"junk"], ids=["gone", "empty", "damaged"])
+async def test_a_list_that_is_lost_makes_nobody_believed_again(
+    fasttree: FastTree, tmp_path: Path, content: bytes | None
+) -> None:
+    folder = tmp_path / "certs"
+    at, revoked, believed = ("--dir", str(folder)), folder / "revoked.crl", folder / "believed.pem"
+    await as_json(fasttree, "init", *at)
+    for holder in ("reporter", "operator/anna"):
+        await as_json(fasttree, "issue", holder, *at)
+    await as_json(fasttree, "revoke", "operator/anna", *at)
+    before = serials_in(revoked)
+
+    def lose(path: Path) -> None:
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+
+    lose(revoked)
+    assert [each["revoked"] for each in await as_json(fasttree, "show", *at)] == [False, True, False]
+    if content is None:  # as the next start of a cluster of `fasttree up` finds it
+        ClusterCertificates(folder, "dot-live", "127.0.0.1").prepare([])
+        assert serials_in(revoked) == before
+        lose(revoked)
+    await as_json(fasttree, "revoke", "reporter", *at)
+    assert len(serials_in(revoked)) == 2
+    assert before < serials_in(revoked) == serials_in(believed)
+    if content is not None:
+        for path in (revoked, believed):
+            lose(path)
+        ran = await fasttree("certs", "show", *at)
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+        assert "bring it back from a copy; without one, remove it and revoke again" in ran.err
+
+
+def serials_in(path: Path) -> set[int]:
+    return {each.serial_number for each in x509.load_pem_x509_crl(path.read_bytes())}
+
+
+async def test_an_authority_whose_key_is_kept_elsewhere_is_no_missing_one(fasttree: FastTree, tmp_path: Path) -> None:
+    at = ("--dir", str(tmp_path / "certs"))
+    await as_json(fasttree, "init", *at)
+    (tmp_path / "certs/ca.key").unlink()
+    for words in (("issue", "reporter"), ("renew",), ("revoke", "0x1")):
+        ran = await fasttree("certs", *words, *at)
+        assert ran.code == 1
+        assert "ca.key is not there: bring it back from where it is kept" in ran.err
+    assert len(await as_json(fasttree, "show", *at)) == 1
 
 
 async def test_a_serial_number_that_nobody_has_here_is_revoked_and_told(fasttree: FastTree, tmp_path: Path) -> None:

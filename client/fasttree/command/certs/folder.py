@@ -87,9 +87,11 @@ class CertificateFolder:
         try:
             return Authority(Pair(self.ca.read_bytes(), (self.path / _CA_KEY).read_bytes()))
         except FileNotFoundError as error:
-            raise CommandError(
-                f"{error.filename} is not there: begin with `fasttree certs init --dir {self.path}`"
-            ) from None
+            if self.ca.exists():
+                mend = "bring it back from where it is kept, to issue, renew or revoke anything"
+            else:
+                mend = f"begin with `fasttree certs init --dir {self.path}`"
+            raise CommandError(f"{error.filename} is not there: {mend}") from None
         except OSError as error:
             raise CommandError(f"{error.filename} can't be read: {error.strerror}") from None
 
@@ -114,15 +116,21 @@ class CertificateFolder:
         return files
 
     def revoked_serials(self) -> list[int]:
-        """Those of the list that lies here, which may be none. Raises CommandError where it can't be read."""
-        try:
-            return [each.serial_number for each in x509.load_pem_x509_crl(self.revoked.read_bytes())]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise CommandError(f"{self.revoked} can't be read: {error.strerror}") from None
-        except UNREADABLE:
-            raise CommandError(f"{self.revoked}: there is no list in it, as PEM") from None
+        """Those of the list that lies here, or of the same one in Envoy's file where that is gone or damaged: nobody
+        who was revoked is believed again. None where neither is there. Raises CommandError where they can't be read."""
+        for path in (self.revoked, self.believed):
+            try:
+                return [each.serial_number for each in x509.load_pem_x509_crl(path.read_bytes())]
+            except (FileNotFoundError, *UNREADABLE):
+                continue
+            except OSError as error:
+                raise CommandError(f"{path} can't be read: {error.strerror}") from None
+        if self.revoked.exists():
+            raise CommandError(
+                f"{self.revoked}: there is no list in it, as PEM: bring it back from a copy; without one, remove it "
+                "and revoke again what was revoked"
+            )
+        return []
 
     def revoke(self, authority: Authority, serials: Sequence[int]) -> None:
         """They count no more, as those before."""
