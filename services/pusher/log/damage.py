@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError, NotInLogError
+from services.pusher.log.store import LogDamagedError, LogSealedError, LogStore, LogStoreError, NotInLogError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ PIECE_BYTES: Final = 256 << 10
 PIECE_PAUSE_S: Final = 1.0
 #: From one look through the whole log to the next.
 ROUND_PAUSE_S: Final = 60.0
-#: Where the damage is not one record's: so many are passed over.
+#: Where the damage is not one record's, or a key is missing: so many are passed over.
 _PASSED_OVER = 512
 
 
@@ -55,14 +55,17 @@ class LogCheck:
         self._store = store
         self._piece_pause_s, self._round_pause_s = piece_pause_s, round_pause_s
         self._said = ""
+        #: What this round could not open first, for want of a key.
+        self._sealed = ""
 
     async def run(self) -> None:
         """For as long as the pusher runs."""
         while True:
-            position = self._store.ends().first
+            position, self._sealed = self._store.ends().first, ""
             while position <= self._store.ends().last:
                 position = await self._look(position)
                 await asyncio.sleep(self._piece_pause_s)
+            self._store.damage.sealed = self._sealed
             await asyncio.sleep(self._round_pause_s)
 
     async def _look(self, position: int) -> int:
@@ -74,6 +77,11 @@ class LogCheck:
         except LogDamagedError as error:
             self._say(str(error))
             return error.position + 1 if error.position >= position else position + _PASSED_OVER
+        except LogSealedError as error:
+            if not self._sealed:
+                self._sealed = self._store.damage.sealed = str(error)
+                self._say(f"not all of the log can be read: {error}")
+            return position + _PASSED_OVER
         except LogStoreError as error:
             self._say(f"the log can't be looked through: {error}; tries again")
             return position

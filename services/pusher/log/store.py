@@ -85,6 +85,8 @@ class KnownDamage:
     def __init__(self) -> None:
         #: Which of its files is no longer in its place: nothing is stored meanwhile. Empty where all are.
         self.gone = ""
+        #: What the last look through the log could not open, for want of a key: no damage. Empty where nothing.
+        self.sealed = ""
         #: By the position of the record; what is not one record's damage is at 0. `_NOTED_MAX` at most.
         self._found: dict[int, str] = {}
 
@@ -99,14 +101,16 @@ class KnownDamage:
         return noted + bool(self.gone)
 
     def in_words(self, first_position: int) -> str:
-        """One line with the way out; empty where nothing is known to be damaged."""
+        """One line with the way out; empty where nothing is known to be damaged, or to lack its key."""
         found = dict(self._found)
         told = [self.gone] if self.gone else []
         told += [found[position] for position in sorted(found) if position == 0 or position >= first_position]
+        sealed = f"not all of the log can be read: {self.sealed}" if self.sealed else ""
         if not told:
-            return ""
+            return sealed
         more = f", and {len(told) - 1} more" if len(told) > 1 else ""
-        return f"the log is damaged: {told[0]}{more}; see docs/operations.md, `A damaged log`"
+        damaged = f"the log is damaged: {told[0]}{more}; see docs/operations.md, `A damaged log`"
+        return f"{sealed}; {damaged}" if sealed else damaged
 
 
 class NotInLogError(LogStoreError):

@@ -3,11 +3,14 @@ damage."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from services.pusher.backups.backups import back_up, restore
+from services.pusher.log import damage
+from services.pusher.log.damage import LogCheck
 from services.pusher.log.errors import error_of
 from services.pusher.log.group_commit import AppendProblem, NotStored, Push, not_stored
 from services.pusher.log.inspection import dump_log, seals_in, verify_log
@@ -19,6 +22,7 @@ from services.shared.files.sealed.keys import Keys
 from services.shared.files.sealed.own import keys_for_now
 from tests.pusher.updates import ids_and_contents, order, orders
 from tests.shared.files.sealed.own_keys import keys
+from tests.waiting import until
 
 
 def in_files(folder: Path, text: bytes) -> list[str]:
@@ -120,6 +124,30 @@ def test_a_record_within_the_log_whose_key_is_not_here_is_no_damage(tmp_path: Pa
     assert told[1].problem is AppendProblem.DAMAGED  # the push alone is refused: the pusher goes on
     with keys_for_now(keys("one")):
         assert len(store.read(1, 30, 1 << 20).ends) == 30
+    store.close()
+
+
+async def test_a_key_that_is_missing_within_the_log_is_told_and_keeps_no_damage_behind_it_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(damage, "_PASSED_OVER", 10)
+    store = three_parts(tmp_path)
+    store._writer.connection.execute(
+        "UPDATE log SET frame = (SELECT frame FROM log WHERE position = 26) WHERE position = 25"
+    )
+    with keys_for_now(None):
+        looking = asyncio.create_task(LogCheck(store, piece_pause_s=0.0, round_pause_s=0.0).run())
+        try:
+            await until(lambda: store.damage.count(1) == 1, "the damage behind it")
+            assert store.damage.in_words(1).startswith(
+                "not all of the log can be read: log record at position 11 is sealed by key one, and no keys are "
+                "named: set sealing.key_file to the file with it; the log is damaged: log record at position 25 is "
+            )
+            with keys_for_now(keys("one")):
+                await until(lambda: not store.damage.sealed, "the key is back")
+            assert store.damage.in_words(1).startswith("the log is damaged: log record at position 25")
+        finally:
+            looking.cancel()
     store.close()
 
 

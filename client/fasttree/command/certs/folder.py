@@ -121,10 +121,12 @@ class CertificateFolder:
         for path in (self.revoked, self.believed):
             try:
                 return [each.serial_number for each in x509.load_pem_x509_crl(path.read_bytes())]
-            except (FileNotFoundError, *UNREADABLE):
+            except FileNotFoundError:
                 continue
             except OSError as error:
                 raise CommandError(f"{path} can't be read: {error.strerror}") from None
+            except UNREADABLE:
+                continue
         if self.revoked.exists():
             raise CommandError(
                 f"{self.revoked}: there is no list in it, as PEM: bring it back from a copy; without one, remove it "
