@@ -116,7 +116,6 @@ def rotate(session: Session, file: Path, key_id: str) -> None:
 def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> None:
     """Which keys are needed yet, and how much is clear, in state folders of this machine."""
     from fasttree.command.keys.reading import found_in, keys_in
-    from services.shared.files.sealed.survey import NO_KEY
 
     known = keys_in(key_file) if key_file is not None else None
     found = found_in(folders, known)
@@ -127,7 +126,7 @@ def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> 
             "files": each.files[key_id],
             "records": each.records[key_id],
             "values": each.values.get(key_id, 0),
-            "is_here": None if known is None or key_id == NO_KEY else key_id not in each.unopened,
+            "is_here": each.has(key_id) if known is not None else None,
         }
         for each in found
         for key_id in sorted({*each.files, *each.records})

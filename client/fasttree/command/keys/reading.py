@@ -10,7 +10,7 @@ from services.pusher.log.store import LogStoreError
 from services.shared.files.durable import changing, replace_content, write_new_durably
 from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.keys import KEY_ID, Keys, new_key_line, parse_keys, read_keys
-from services.shared.files.sealed.survey import is_state_folder, survey, unopened_files
+from services.shared.files.sealed.survey import NO_KEY, is_state_folder, survey, unopened_files
 from services.shared.personal.needed import unopened_values, values_by_key
 from services.shared.personal.vault import VaultError
 
@@ -65,24 +65,20 @@ def _check_id(key_id: str) -> None:
 
 class Found:
     """What of one state folder is sealed: by the id of each key, files, records of the log and values of the vault; and
-    what is clear. A vault is a file of each key that it needs.
-
-    Attributes:
-        unopened: Of those keys, the ones that the file that was named lacks, or has another one in the place of.
-    """
+    what is clear. A vault is a file of each key that it needs."""
 
     def __init__(self, folder: Path, keys: Keys | None) -> None:
         """Raises CommandError."""
         self.folder = folder
-        self.unopened: set[str] = set()
+        self._unopened: set[str] = set()
         try:
             found = survey(folder)
             self.files, self.clear_files = found.sealed, len(found.clear)
             self.records = seals_in(folder)
             self.values = values_by_key(folder)
             if keys is not None:
-                self.unopened = unopened_files(folder, keys) | unopened_records(folder, keys)
-                self.unopened |= unopened_values(folder, keys)
+                self._unopened = unopened_files(folder, keys) | unopened_records(folder, keys)
+                self._unopened |= unopened_values(folder, keys)
         except OSError as error:
             raise CommandError(f"{folder} can't be read: {error.strerror}") from None
         except (LogStoreError, VaultError) as error:
@@ -91,6 +87,10 @@ class Found:
         self.clear_files += "" in self.values
         self.clear_values = self.values.pop("", 0)
         self.clear_records = self.records.pop("", 0)
+
+    def has(self, key_id: str) -> bool | None:
+        """Whether the file that was named has that key, and not another one; None where the damage says of none."""
+        return None if key_id == NO_KEY else key_id not in self._unopened
 
     @property
     def is_any(self) -> bool:

@@ -24,7 +24,6 @@ from services.shared.config.load import (
 )
 from services.shared.config.paths import path_fault
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
-from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.settings import SealingSettings
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.settings import MUTUAL, TlsSettings
@@ -136,12 +135,12 @@ def _key_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str
     bases = [Path(), *([file.parent] if file is not None else [])]
     for path in [base / sealing.key_file for base in bases if not path_fault(READ, sealing.key_file, [base])][:1]:
         # Loads a cipher, which no other command needs.
-        from services.shared.files.sealed.keys import read_keys
+        from fasttree.command.keys.reading import keys_in
 
         try:
-            read_keys(path)
-        except SealKeyError as error:
-            yield str(error)
+            keys_in(path)
+        except CommandError as error:
+            yield f"sealing.key_file: {error}"
 
 
 def _hosts_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:
