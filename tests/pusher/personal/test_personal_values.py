@@ -197,7 +197,8 @@ async def test_a_column_in_other_letters_is_as_personal(stub: Stub) -> None:
 
 
 async def test_a_name_of_the_same_meaning_is_as_personal(stub: Stub) -> None:
-    await push(stub, [declared("Straße")])
+    marked = types_pb2.Update(update_id="declare", column_declared=declared("Straße").column_declared)
+    assert [each.code for each in await push(stub, [marked])] == [0]
     change = types_pb2.MemberChanged(member_id="a", columns={"STRASSE": "Bahnhofstr. 1", "shirt": SHIRT})
     await push(stub, [types_pb2.Update(update_id="x", member_changed=change)])
     columns = (await records(stub))[-1].member_changed.columns
