@@ -12,7 +12,7 @@ from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.keys import KEY_ID, Keys, new_key_line, parse_keys, read_keys
 from services.shared.files.sealed.survey import NO_KEY, is_state_folder, survey, unopened_files
 from services.shared.personal.needed import unopened_values, values_by_key
-from services.shared.personal.vault import VaultError
+from services.shared.personal.vault import FILE_NAME, VaultError
 
 #: How `fasttree up` calls what it keeps.
 _STATE = "state"
@@ -115,7 +115,10 @@ def _states(place: Path) -> list[Path]:
     try:
         above = [each for each in (place, place / _STATE) if each.is_dir()]
         inner = [each for folder in above for each in sorted(folder.iterdir()) if each.is_dir()]
-        found = [each for each in (place, *inner) if is_state_folder(each) or (each / "log.db").exists()]
+        names = ("log.db", FILE_NAME)
+        found = [
+            each for each in (place, *inner) if is_state_folder(each) or any((each / name).exists() for name in names)
+        ]
     except OSError as error:
         raise CommandError(f"{error.filename or place} can't be read: {error.strerror}") from None
     if not found:
