@@ -6,6 +6,7 @@ import sqlite3
 from typing import Final, NamedTuple
 
 from services.shared.files.sealed.errors import SealDamagedError
+from services.shared.personal.erasing import HAS_VALUE, delete_blanks, keep_salt, stored_salt
 from services.shared.personal.generations import Generations
 from services.shared.personal.row_forms import CLEAR_ROWS, Place, RowForm
 
@@ -31,13 +32,15 @@ def move_values(
     """
     member_id, salt = old.salt_of(place, stored)
     to = new.place(member_id)
-    kept = db.execute("SELECT number, token, value FROM kept WHERE member_id = ?", (place,)).fetchall()
+    query = f"SELECT number, token, value FROM kept WHERE member_id = ? AND {HAS_VALUE}"
+    kept = db.execute(query, (place,)).fetchall()
     values = [
         (to, new.value_in(to, number, token, old.value_of(place, number, token, value)), number)
         for number, token, value in kept
     ]
+    delete_blanks(db, place)
     db.execute("DELETE FROM salts WHERE member_id = ?", (place,))
-    db.execute("INSERT INTO salts VALUES (?, ?)", (to, new.salt_in(to, member_id, salt)))
+    keep_salt(db, to, new.salt_in(to, member_id, salt))
     db.executemany("UPDATE kept SET member_id = ?, value = ? WHERE number = ?", values)
     return to, salt
 
@@ -83,8 +86,7 @@ class Mover:
         moved = 0
         for (place,) in found:
             try:
-                self._move(db, new, place)
-                moved += 1
+                moved += self._move(db, new, place)
             except SealDamagedError:
                 self._damaged += 1
         if len(found) == most:
@@ -94,14 +96,18 @@ class Mover:
         self._after, self._damaged = "", 0
         return tended
 
-    def _move(self, db: sqlite3.Connection, new: RowForm, place: Place) -> None:
+    def _move(self, db: sqlite3.Connection, new: RowForm, place: Place) -> bool:
+        """Whether there was more than blanks."""
         old = self._generations.form_of(db, place)
-        salt = db.execute("SELECT salt FROM salts WHERE member_id = ?", (place,)).fetchone()
+        salt = stored_salt(db, place)
         if salt is not None:
-            move_values(db, old, new, place, salt[0])
-        if db.execute("SELECT 1 FROM erased WHERE member_id = ?", (place,)).fetchone():
+            move_values(db, old, new, place, salt)
+        delete_blanks(db, place)
+        is_erased = db.execute("SELECT 1 FROM erased WHERE member_id = ?", (place,)).fetchone() is not None
+        if is_erased:
             member_id = erased_id(db, old, place)
             to = new.place(member_id)
             db.execute("UPDATE erased SET member_id = ? WHERE member_id = ?", (to, place))
             forget_erased_id(db, old, place)
             keep_erased_id(db, new, to, member_id)
+        return is_erased or salt is not None

@@ -12,6 +12,7 @@ from services.shared.files.sealed.keys import Keys
 from services.shared.files.sealed.records import key_id_of, opens
 from services.shared.files.sealed.survey import NO_KEY
 from services.shared.files.sqlite_words import sqlite_words
+from services.shared.personal.erasing import HAS_VALUE
 from services.shared.personal.generations import Generations, stored_secrets
 from services.shared.personal.row_forms import CLEAR_ROWS, Place, sealed_bounds
 from services.shared.personal.vault import FILE_NAME, VaultError
@@ -78,6 +79,6 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection | None]:
 def _values(db: sqlite3.Connection, bounds: tuple[Place, Place]) -> int | None:
     """How many there are; None where there is nothing at all, no erasure either."""
     where = "WHERE member_id >= ? AND member_id < ?"
-    (count,) = db.execute(f"SELECT count(*) FROM kept {where}", bounds).fetchone()
+    (count,) = db.execute(f"SELECT count(*) FROM kept {where} AND {HAS_VALUE}", bounds).fetchone()
     others = (db.execute(f"SELECT 1 FROM {table} {where} LIMIT 1", bounds).fetchone() for table in ("salts", "erased"))
     return int(count) if count or any(others) else None

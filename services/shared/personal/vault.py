@@ -2,8 +2,8 @@
 
 - Each change has a number, 1, 2, 3, …; a copy has all of them up to one. What was erased has none any more: whoever
   copies from the beginning never hears of it.
-- A change is on disk when its call returns. What is erased is overwritten (`secure_delete`), and the journal that had
-  it is gone: no file has it then.
+- A change is on disk when its call returns. What is erased is overwritten (`erasing.py`), and the journal that had it
+  is gone: no file has it then.
 - Of a member who was erased, an import file brings nothing back: it has what updates have brought since, or nothing.
 - A copy has all that is in the vault, salts too, so that it can be put in the vault's place.
 - Where this process has keys, ids, values and salts are sealed in the file (`row_forms.py`), by the key in force when
@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 
 from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
 from services.shared.files.sqlite_words import sqlite_words
+from services.shared.personal.erasing import HAS_VALUE, blank_salt, blank_values, keep_salt, stored_salt
 from services.shared.personal.generations import (
     CLEAR_VERSION,
     SEALED_VERSION,
@@ -49,9 +50,14 @@ WAIT_S: Final = 10.0
 _ASKED_MAX: Final = 500
 #: Members that are written anew at once: whoever else writes waits meanwhile.
 _TENDED_AT_ONCE: Final = 200
+_VALUES_OF: Final = f"SELECT count(*) FROM kept WHERE member_id = ? AND {HAS_VALUE}"
+_CHANGES: Final = f"""
+SELECT number, member_id, token, value, salt FROM kept JOIN salts USING (member_id) WHERE number > ? AND {HAS_VALUE}
+UNION ALL SELECT number, member_id, '', '', x'' FROM erased WHERE number > ? ORDER BY number LIMIT ?
+"""
 _TABLES: Final = (
     "CREATE TABLE meta (only INTEGER PRIMARY KEY CHECK (only = 1), vault_id TEXT NOT NULL, last INTEGER NOT NULL)",
-    "CREATE TABLE salts (member_id TEXT PRIMARY KEY, salt BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE salts (member_id TEXT PRIMARY KEY, salt BLOB NOT NULL)",
     "CREATE TABLE kept (number INTEGER PRIMARY KEY, member_id TEXT NOT NULL, token TEXT NOT NULL UNIQUE, "
     "value TEXT NOT NULL)",
     "CREATE INDEX kept_of ON kept (member_id)",
@@ -223,7 +229,7 @@ class Vault:
     @staticmethod
     def _keep_salt(db: sqlite3.Connection, form: RowForm, member_id: str, salt: bytes) -> tuple[Place, bytes]:
         place = form.place(member_id)
-        db.execute("INSERT OR REPLACE INTO salts VALUES (?, ?)", (place, form.salt_in(place, member_id, salt)))
+        keep_salt(db, place, form.salt_in(place, member_id, salt))
         return place, salt
 
     def erase(self, member_id: str, update_id: str) -> tuple[int, int]:
@@ -242,8 +248,8 @@ class Vault:
         values = 0
         for form in forms:
             place = form.place(member_id)
-            values += db.execute("DELETE FROM kept WHERE member_id = ?", (place,)).rowcount
-            db.execute("DELETE FROM salts WHERE member_id = ?", (place,))
+            values += blank_values(db, place)
+            blank_salt(db, place)
             db.execute("DELETE FROM erased WHERE member_id = ?", (place,))
             forget_erased_id(db, form, place)
         place = forms[0].place(member_id)
@@ -280,7 +286,7 @@ class Vault:
         """How many there are of a member."""
         with self._reading() as db:
             places = [form.place(member_id) for form in self._generations.forms(db)]
-            return sum(_found(db, "SELECT count(*) FROM kept WHERE member_id = ?", place)[0] for place in places)
+            return sum(_found(db, _VALUES_OF, place)[0] for place in places)
 
     def values(self, tokens: Sequence[str]) -> dict[str, str]:
         """The values of those that have one."""
@@ -305,12 +311,7 @@ class Vault:
     def changes(self, after: int, most: int) -> list[Change]:
         """The changes after a number, in order, `most` at once."""
         with self._reading() as db:
-            rows = db.execute(
-                "SELECT number, member_id, token, value, salt FROM kept JOIN salts USING (member_id) WHERE number > ? "
-                "UNION ALL SELECT number, member_id, '', '', x'' FROM erased WHERE number > ? ORDER BY number LIMIT ?",
-                (after, after, most),
-            ).fetchall()
-            return [self._change(db, *row) for row in rows]
+            return [self._change(db, *row) for row in db.execute(_CHANGES, (after, after, most)).fetchall()]
 
     def _change(
         self, db: sqlite3.Connection, number: int, place: Place, token: str, stored: object, salt: object
@@ -394,6 +395,6 @@ def _stored_salt(
     """A member's salt, as it is stored, and where."""
     for form in forms:
         place = form.place(member_id)
-        if found := _found(db, "SELECT salt FROM salts WHERE member_id = ?", place):
-            return form, place, found[0]
+        if (salt := stored_salt(db, place)) is not None:
+            return form, place, salt
     return None

@@ -168,7 +168,9 @@ def test_among_many_pages_nothing_is_left_of_how_it_was_written_before(tmp_path:
             vault.erase(member_id, f"e-{number}")
         with closing(sqlite3.connect(state / "personal.db")) as db:
             before = [stored for (stored,) in db.execute("SELECT value FROM kept UNION ALL SELECT salt FROM salts")]
+        # But for the blanks of whom was erased.
         tails = {(each.encode() if isinstance(each, str) else each)[-16:] for each in before if len(each) > 16}
+        tails -= {b" " * 16, bytes(16)}
     with only_opening(tmp_path, "one") if way == "to-clear" else keys_for_now(keys("two", "one")):
         tokens = {cell: token for cell, token in zip(cells, vault.tokens(cells), strict=True) if token}
         assert len(tokens) == 500
