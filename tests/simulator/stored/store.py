@@ -132,10 +132,12 @@ class ObjectStore:
         newest = self.newest()
         if log.damaged and (newest is None or not self._is_past_damage(newest)):
             return
-        if newest is not None and not log.damaged and random.random() < 0.6:
-            self._damage_log(newest)
-        elif newest is not None and random.random() < 0.6:
-            self._rot(f"{newest.tree.import_id:06d}-{newest.tree.position:012d}-")
+        # One of the two has to be whole: behind a damaged record, what is stored is all that there is.
+        if newest is not None and not log.damaged:
+            if random.random() < 0.6:
+                self._damage_log(newest)
+            elif random.random() < 0.6:
+                self._rot(f"{newest.tree.import_id:06d}-{newest.tree.position:012d}-")
         for node in cluster.nodes:
             self._burn(node)
         trouble = random.choice(("", "", "store_away", "store_slow", "store_mute", "store_stale"))
