@@ -16,7 +16,7 @@ from services.shared.serving.errors import FastTreeError, InvalidArgumentError
 from services.shared.wire.record import checked_contents, encode_frames
 from services.treenode.reports import ReportServicer
 from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token
-from services.treenode.tree import Tree
+from services.treenode.tree import Tree, UpdateFailedError
 from tests.fuzz.target import Run, Target
 from tests.treenode.reports.conftest import SteeredNode
 from tests.treenode.tree.judge import CONFIG, naive_tree, tree_of
@@ -117,7 +117,12 @@ def _pushed() -> Run:
         tree = small_tree()
         # As the log has them, and as a pusher of another version might.
         for update in [*map(types_pb2.Update.FromString, batch.contents), *request.updates]:
-            tree.apply(tree.position + 1, [update])
+            try:
+                tree.apply(tree.position + 1, [update])
+            except UpdateFailedError as error:
+                if error.fault_position or not error.is_whole:
+                    raise
+                break  # of a newer version: the tree stops before it, as it was
         tree.validate()
 
     return run
@@ -137,6 +142,7 @@ def _updates() -> list[bytes]:
         _update('{"update_id": "u3", "member_moved": {"member_id": "C", "new_parent_id": "A", "tree": 1}}'),
         _update('{"update_id": "u4", "member_removed": {"member_id": "C"}}'),
         _update('{"update_id": "u5", "period_opened": {"period": "2026-12"}}'),
+        _update('{"update_id": "u6", "rule_version_raised": {"version": 1000}}'),
     ]
     batches = [[each] for each in updates] + [updates]
     return [pusher_pb2.PushUpdatesRequest(updates=each).SerializeToString() for each in batches]
