@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,18 @@ from bench.rivals.postgres_replicas import ReplicatedPostgres, replicated_postgr
 from bench.servers.nats_servers import NatsServers, nats_servers
 from bench.servers.s3_server import S3Server, s3_server
 from tests.postgresql_server import SETTINGS
+
+#: The one of whoever runs the tests.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """A command that runs in this process sets a umask for all of it: each test has the one that there was."""
+    os.umask(_UMASK)
+    yield
+    os.umask(_UMASK)
 
 
 @pytest.fixture(scope="session")

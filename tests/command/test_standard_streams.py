@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,10 @@ def shell(redirected: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("words", ["--help", "completion bash", "config show"])
-def test_a_full_disk_is_one_line(words: str) -> None:
+@pytest.mark.parametrize("words", ["--help", "completion bash", "config show --config cluster.toml"])
+def test_a_full_disk_is_one_line(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cluster.toml").touch()
+    monkeypatch.chdir(tmp_path)
     ran = shell(f"{words} > /dev/full")
     assert (ran.returncode, ran.stderr) == (
         1,

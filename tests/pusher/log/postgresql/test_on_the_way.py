@@ -41,13 +41,15 @@ def pooler(server: ReplicatedPostgres, tmp_path_factory: pytest.TempPathFactory)
     """A real pgbouncer, with fewer sessions than there are connections to it."""
     folder = server.folder / "pooler"
     folder.mkdir()
-    (folder / "pooler.ini").write_text(_POOLER.format(server=server.folder, folder=folder))
+    settings = folder / "pooler.ini"
+    settings.write_text(_POOLER.format(server=server.folder, folder=folder))
     if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
+        for each in (folder, settings):
+            shutil.chown(each, "postgres")
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "needs pgbouncer: apt-get install pgbouncer"
     user = "postgres" if os.geteuid() == 0 else None
-    process = subprocess.Popen([program, "-q", folder / "pooler.ini"], user=user, cwd=folder)
+    process = subprocess.Popen([program, settings], user=user, cwd=folder)
 
     def listens() -> bool:
         assert process.poll() is None, f"pgbouncer ended with {process.returncode}"
