@@ -38,6 +38,9 @@ class History:
         self.digests: dict[tuple[int, int], int] = {}
         #: Imports by id, as the pusher has them on disk.
         self.imports: dict[int, StoredImport] = {}
+        #: What each import that some node took carries, as the first of them said. The pusher may never hear of one:
+        #: the word is lost, and a newer import takes that one's place.
+        self.carried_by: dict[int, tuple[int, ...]] = {}
         #: Highest position that some node has applied.
         self.applied_position = 0
         #: The nodes have another past than the log, and no operator has said to go on: nothing may be taken.
@@ -97,10 +100,13 @@ class History:
         if known != digest:
             raise Violation(f"digest: {node} at import {import_id}, position {position} differs from what was there")
 
-    def took_import(self, node: str, import_id: int, file: ImportFile) -> None:
-        """A node swapped to the tree of an import."""
+    def took_import(self, node: str, import_id: int, file: ImportFile, carried: tuple[int, ...]) -> None:
+        """A node swapped to the tree of an import, which carries the same on every node."""
         if not file.sound:
             raise Violation(f"import: {node} serves from import {import_id}, whose file is bad")
+        known = self.carried_by.setdefault(import_id, carried)
+        if known != carried:
+            raise Violation(f"import: {node} takes {import_id} with {carried}, another took it with {known}")
 
     def replay(self, import_id: int, position: int) -> ToyTree:
         """The state at (import_id, position), made anew from file and log alone."""
@@ -126,7 +132,8 @@ class History:
             tree = ToyTree(import_id, as_of, stored.file.members, rules.at(as_of))
             tree.skips = skips
             # By the log itself, whatever the manifest says.
-            tree.offer_carried((held, resolved(update_at(held), rules.at(held - 1))) for held in stored.carried)
+            carried = self.carried_by.get(import_id, stored.carried)
+            tree.offer_carried((held, resolved(update_at(held), rules.at(held - 1))) for held in carried)
         tree.skips = skips
         for place in range(first, position + 1):
             tree.apply(place, update_at(place))
@@ -147,12 +154,16 @@ class History:
             raise Violation(f"door: {told} were taken, and can have no effect")
 
     def check_imports(self, imports: Mapping[int, StoredImport]) -> None:
-        """Each import in force carries exactly what was held when its file was taken, and bad files were refused."""
+        """Each import that was in force, or that some node took, carries exactly what was held when its file was taken;
+        so the pusher recorded it, where it did; and bad files were refused."""
         self.imports.update(imports)
         for import_id, stored in imports.items():
             if stored.taken and not stored.file.sound:
                 raise Violation(f"import: {import_id} is in force, but its file is bad")
-            if not stored.taken or stored.again:
+            carried = self.carried_by.get(import_id, stored.carried)
+            if (stored.taken or stored.again) and stored.carried != carried:
+                raise Violation(f"import: {import_id} is recorded with {stored.carried}, nodes took it with {carried}")
+            if stored.again or not (stored.taken or import_id in self.carried_by):
                 continue
             before = [0, *(key for key, older in imports.items() if key < import_id and older.taken)]
             if stored.file.in_force == before[-1]:
@@ -164,8 +175,8 @@ class History:
                     for key in before
                     if key == 0 or imports[key].as_of_position <= stored.as_of_position
                 }
-            if stored.carried not in possible and not (stored.nobody_knows and not stored.carried):
-                raise Violation(f"import: {import_id} carries {stored.carried}; held were {sorted(possible)}")
+            if carried not in possible and not (stored.nobody_knows and not carried):
+                raise Violation(f"import: {import_id} carries {carried}; held were {sorted(possible)}")
 
 
 def skipped_by(updates: Iterable[Update]) -> frozenset[int]:

@@ -353,15 +353,15 @@ class NodeProcess(Service):
         heard = self.core.sequence.log_end
         if build.is_snapshot and heard is not None and tree.position + 1 < heard.first_position:
             raise Violation(f"base: {self.name} takes a snapshot at {tree.position}, the log begins at {heard}")
+        self.in_force = self.in_force.replaced_by(tree, build.last_record, take.carried)
         if tree.import_id and tree.import_id != before.import_id:
             self.tell(f"serves from import {tree.import_id} at {tree.position}")
             stored = self.cluster.pusher.imports.get(tree.import_id)
             if stored is None:
                 raise Violation(f"import: {self.name} takes import {tree.import_id}, which this log never had")
-            self.history.took_import(self.name, tree.import_id, stored.file)
+            self.history.took_import(self.name, tree.import_id, stored.file, self.in_force.carried)
             self.timer(0.01, self.save)
         self._stands(tree)
-        self.in_force = self.in_force.replaced_by(tree, build.last_record, take.carried)
         tree.skips = self.skips
         self.moved()
         self.timer(0.0, halts.check_skips, self)
