@@ -136,11 +136,11 @@ class StoreChecker:
             if (newer.tree.import_id, newer.tree.position) > (tree.import_id, tree.position):
                 raise Violation(f"stored: a node starts from {tree.import_id}, {tree.position}, and {key} is good")
 
-    def newest(self, objects: Objects, log_id: str) -> Snapshot | None:
-        """The newest that is offered and good."""
+    def good(self, objects: Objects, log_id: str) -> list[Snapshot]:
+        """Those that are offered and good, the newest first."""
         found = [self._content(objects, key) for key in self._offered_at_s]
         good = [saved for saved in found if saved is not None and saved.log_id == log_id]
-        return max(good, key=lambda saved: (saved.tree.import_id, saved.tree.position), default=None)
+        return sorted(good, key=lambda saved: (saved.tree.import_id, saved.tree.position), reverse=True)
 
     @staticmethod
     def _content(objects: Objects, key: str) -> Snapshot | None:

@@ -36,9 +36,9 @@ class ObjectStore:
         for node in cluster.nodes:
             node.stored = NodeStore(node, self.bucket, Path(self._files.name))
 
-    def newest(self) -> Snapshot | None:
-        """The newest good snapshot of the log."""
-        return self.checker.newest(self.bucket.objects, self._cluster.pusher.log_id)
+    def good(self) -> list[Snapshot]:
+        """The good snapshots of the log, the newest first."""
+        return self.checker.good(self.bucket.objects, self._cluster.pusher.log_id)
 
     def close(self) -> None:
         """The story is over: nothing stays under way."""
@@ -122,22 +122,22 @@ class ObjectStore:
 
     def lose_all(self, light_load: Callable[[], None]) -> None:
         """Every node loses its state at one instant, and comes back with nothing: where the log and imports alone would
-        not bring it back, what is stored has to. Sometimes that store is not well either, for a while."""
+        not bring it back, what is stored has to. Sometimes that store is not well either, for a while; yet of a state
+        that they would not bring back, one good snapshot stays."""
         cluster, world, random, log = self._cluster, self._world, self.random, self._cluster.pusher.store
         limit = world.now + STORED_S
-        while self.newest() is None and world.now < limit:
+        while not self.good() and world.now < limit:
             world.run(world.now + LOOK_S)
         light_load()
         world.run(world.now + 1.0)
-        newest = self.newest()
-        if log.damaged and (newest is None or not self._is_past_damage(newest)):
+        good = self.good()
+        enough = [saved for saved in good if not log.damaged or self._is_past_damage(saved)]
+        if log.damaged and not enough:
             return
-        # One of the two has to be whole: behind a damaged record, what is stored is all that there is.
-        if newest is not None and not log.damaged:
-            if random.random() < 0.6:
-                self._damage_log(newest)
-            elif random.random() < 0.6:
-                self._rot(f"{newest.tree.import_id:06d}-{newest.tree.position:012d}-")
+        if good and not log.damaged and random.random() < 0.6:
+            self._damage_log(good[0])
+        elif good and random.random() < 0.6 and (not log.damaged or len(enough) > 1):
+            self._rot(f"{good[0].tree.import_id:06d}-{good[0].tree.position:012d}-")
         for node in cluster.nodes:
             self._burn(node)
         trouble = random.choice(("", "", "store_away", "store_slow", "store_mute", "store_stale"))
@@ -147,9 +147,9 @@ class ObjectStore:
             world.after(5.0 * random.random(), self._start, node)
         world.run(world.now + 6.0)
 
-    def _is_past_damage(self, newest: Snapshot) -> bool:
+    def _is_past_damage(self, saved: Snapshot) -> bool:
         pusher = self._cluster.pusher
-        return newest.tree.import_id == pusher.rollout.in_force and newest.tree.position >= pusher.store.damaged
+        return saved.tree.import_id == pusher.rollout.in_force and saved.tree.position >= pusher.store.damaged
 
     def _damage_log(self, newest: Snapshot) -> None:
         """A record behind the position of the import in force, so that nobody can build that one any more."""
