@@ -1,16 +1,17 @@
 """Which states of closed periods a node keeps, and how it comes by those that it lacks.
 
 1. Of each of the newest periods that are closed for good one state is kept: that of the position just before the record
-   that closed it. Older ones are removed.
+   that closed it. An older one is removed once there are as many newer ones: while one of those is missing, it stays.
 2. It is of the newest import that any node served from at that moment: such a state is *in force*. One that a replay
    passes later, out of another file or in an older tree, is *replayed*: better than none, and given up for one in
    force. A tree of a log that the node does not serve yet passes nothing: what is true there was told to nobody. Of
    two in force, that of the newer import counts; of two that were replayed, that of the older one. So all nodes come
    to keep the same, and it does not change when a corrected file is imported later. Another position is there only
    where an update that would have closed the period was skipped: the later one counts.
-3. What is missing is looked for in rounds: first the peers are asked, and what they have is fetched, one after another.
-   What nobody has is made from a snapshot of the node's own from before, and the log. Then the node says that it has
-   it not, and tries again later, each time after a longer wait.
+3. What is missing is looked for in rounds: first the peers are asked, and what they have is fetched, one after another;
+   so is what counts more than a state that is kept here, be that one of an older period. What nobody has is made from a
+   snapshot of the node's own from before, and the log. Then the node says that it has it not, and tries again later,
+   each time after a longer wait.
 4. What is of another log, or damaged, is set aside.
 """
 
@@ -344,10 +345,12 @@ class Keeping:
         return []
 
     def _is_useful(self, state: Kept) -> bool:
-        if state.log_id != self._log_id or state.period not in self.wanted or state.period in self.writing:
+        if state.log_id != self._log_id or state.period in self.writing:
             return False
         held = self.held.get(state.period)
-        return held is None or (not held.is_same_state(state) and state.is_better_than(held))
+        if held is None:
+            return state.period in self.wanted
+        return not held.is_same_state(state) and state.is_better_than(held)
 
     def _look_soon(self, at_s: float) -> None:
         if self._next_round_s is None or at_s < self._next_round_s:
