@@ -2,12 +2,14 @@
 
 As under gRPC, what arrives does so in order and once; but a stream may break at any message, and then neither side
 knows how much of what it sent has arrived. Re-sending after a break is where duplicates come from. Over a cut link
-nothing arrives: what was sent waits (TCP sends it again) and comes late if the link heals soon; otherwise the
-keepalive ends the stream, on each side at its own time.
+nothing arrives: what was sent waits (TCP sends it again), its sender's orderly end too, and comes late if the link
+heals soon; otherwise the keepalive ends the stream, on each side at its own time. No side waits for ever for one that
+is gone: where only one has given up when the link heals, the other's next keepalive is answered by a reset.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +23,19 @@ CLOSED = "closed"
 class End:
     """One side of a stream. Set `on_message` and `on_end`; `on_end` comes at most once, and not after own `close`."""
 
-    __slots__ = ("_due", "_network", "_stalled", "_world", "life", "on_end", "on_message", "open", "peer", "process")
+    __slots__ = (
+        "_due",
+        "_network",
+        "_stalled",
+        "_world",
+        "ended_at",
+        "life",
+        "on_end",
+        "on_message",
+        "open",
+        "peer",
+        "process",
+    )
 
     peer: End
 
@@ -31,6 +45,8 @@ class End:
         self.process = process
         self.life = process.life
         self.open = True
+        #: When it ceased to be open.
+        self.ended_at = math.inf
         self.on_message: Callable[[Any], None] = _ignore
         self.on_end: Callable[[str], None] = _ignore
         self._due = 0.0
@@ -44,19 +60,35 @@ class End:
     def close(self, reason: str = CLOSED) -> None:
         """Ends the stream in order: the other side gets what was sent, then the end."""
         if self.open:
-            self.open = False
+            self.over()
             self._post(self.peer._finish, reason)
-            self._network.forget(self)
+            if not self._stalled:
+                self._network.forget(self)
 
     def lose(self, reason: str) -> None:
-        """This side learns that the stream is broken; what is on its way to it never arrives."""
-        self._finish(reason)
+        """This side learns that the stream is broken; what is on its way to it, or waits here, never arrives."""
+        if self.open:
+            self._finish(reason)
+        elif self._stalled:
+            self._give_up()
+
+    def over(self) -> None:
+        """It is open no more."""
+        self.open, self.ended_at = False, min(self.ended_at, self._world.now)
 
     def heal(self) -> None:
         """The link is back: what was sent meanwhile goes out."""
         stalled, self._stalled = self._stalled, []
         for call, argument in stalled:
             self._post(call, argument)
+        if not self.open:
+            self._network.forget(self)
+
+    def _give_up(self) -> None:
+        """Nothing goes out from here any more, and nothing comes in: the other side has to learn of it."""
+        self._stalled.clear()
+        self._network.forget(self)
+        self._network.asks_in_vain(self.peer)
 
     def _post(self, call: Callable[..., None], argument: Any) -> None:
         network = self._network
@@ -86,8 +118,11 @@ class End:
         if self.process.frozen:
             self.process.run(self.life, self._finish, (reason,))
             return
-        self.open = False
-        self._network.forget(self)
+        self.over()
+        if reason == BROKEN:
+            self._give_up()
+        else:
+            self._network.forget(self)
         self.on_end(reason)
 
 
@@ -108,7 +143,8 @@ class Network:
         self.late_s = 0.3
         #: A broken link is noticed after this long, up to twice as long.
         self.keepalive_s = 2.0
-        #: Each stream that is open at its end; insertion order keeps runs repeatable.
+        #: Each end that is open, or has something that waits there for a cut to heal; insertion order keeps runs
+        #: repeatable.
         self._ends: dict[End, None] = {}
 
     def delay_s(self) -> float:
@@ -146,17 +182,31 @@ class Network:
             server.accept(kind, far, opening)
 
     def forget(self, end: End) -> None:
-        """The end is no longer open."""
+        """The end is no longer open, and all that it sent is on its way or lost."""
         self._ends.pop(end, None)
 
     def ends_of(self, process: Process) -> list[End]:
-        """The open ends at a process."""
+        """The ends at a process that are open, or have something that waits there."""
         return [end for end in self._ends if end.process is process]
+
+    def asks_in_vain(self, end: End) -> None:
+        """Nobody is at the other side of the end any more: its keepalive finds that out."""
+        if end.open:
+            # The longest that it may take: where the end learns of it sooner by another way, this changes nothing.
+            self.world.after(2.0 * self.keepalive_s, end.lose, BROKEN)
+
+    def validate(self, within_s: float) -> None:
+        """Raises AssertionError where one side has waited for longer than that for another that is gone."""
+        for end in self._ends:
+            peer = end.peer
+            if peer.ended_at < self.world.now - within_s:
+                waits = f"{end.process.name} waits for {peer.process.name}"
+                raise AssertionError(f"half a stream: {waits}, which ended it at {peer.ended_at:.4f}")
 
     def died(self, process: Process, *, reset: bool) -> None:
         """A process died: its peers see a reset soon, or (the machine died) only when the keepalive tells them."""
         for end in self.ends_of(process):
-            end.open = False
+            end.over()
             self.forget(end)
             delay = self.delay_s() if reset and not self._is_cut(end) else self._notice_s()
             self.world.after(delay, end.peer.lose, BROKEN)
@@ -180,7 +230,7 @@ class Network:
         self.world.after(self.delay_s() * self.world.random.randint(1, 50), end.peer.lose, BROKEN)
 
     def random_end(self) -> End | None:
-        """Some open stream."""
+        """One of them."""
         return self.world.random.choice(list(self._ends)) if self._ends else None
 
     def cut(self, source: str, target: str) -> None:

@@ -241,6 +241,7 @@ class Run:
         self._storm.heal()
         # What was late in the storm comes late still: the slowest messages take this long.
         world.run(world.now + LATE_MAX_S + self.cluster.plan.lease_s)
+        self.cluster.network.validate(LATE_MAX_S)
         self.cluster.company.operate("resume")
 
     def _load(self, ends_at: float, push_s: float, read_s: float) -> None:
