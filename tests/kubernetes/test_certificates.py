@@ -110,8 +110,9 @@ def test_the_script_and_cert_manager_make_the_same_certificates(secrets: dict[st
 @pytest.fixture(scope="module")
 def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
     """Secret to what a part makes of it, as cert-manager's own code fills it."""
-    found, now = {}, datetime.datetime.now(datetime.UTC)
-    for name, files in secrets_of(kustomized("overlays/cert-manager")).items():
+    found, made = {}, secrets_of(kustomized("overlays/cert-manager"))
+    now = datetime.datetime.now(datetime.UTC)
+    for name, files in made.items():
         folder = tmp_path_factory.mktemp(name)
         for file, content in files.items():
             (folder / file).write_text(content)

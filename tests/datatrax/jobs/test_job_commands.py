@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import os
 import signal
@@ -152,12 +153,12 @@ async def test_a_run_that_is_killed_again_and_again_sends_each_file_once(host: H
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        try:
-            await asyncio.wait_for(process.wait(), delay)
-        except TimeoutError:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await process.wait()
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             process.send_signal(signal.SIGKILL)
-            await process.wait()
-            kills += 1
+        kills += await process.wait() == -signal.SIGKILL
     ended = await host.datatrax("run", "export-transfer", "--no-wait")
     assert ended.code == 0, ended.err
     names = [each.file_name for each in host.imports()]
