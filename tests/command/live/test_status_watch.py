@@ -50,7 +50,8 @@ async def test_it_goes_on_through_an_outage_and_follows_a_cluster_to_other_ports
     cluster: FakeCluster, fasttree: FastTree
 ) -> None:
     arguments = ("status", "--watch", "--every", "0.1", "--timeout", "0.5")
-    async with at_terminal(fasttree.endpoints_path, *arguments) as terminal:
+    # So wide that no line with a path in it is broken.
+    async with at_terminal(fasttree.endpoints_path, *arguments, columns=400) as terminal:
         await terminal.shows("primary n1")
         await cluster.coordinator.stop()
         await terminal.shows("error: coordinator: ")
