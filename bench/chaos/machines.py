@@ -8,6 +8,7 @@ stays. One machine is away at a time, and the next one only when all is whole ag
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 import time
@@ -24,7 +25,7 @@ from bench.cluster.read_load import ReadLoad
 from bench.engine.genealogy import make_genealogy, write_genealogy
 from bench.engine.update_mix import update_mix
 from bench.rivals.postgres_replicas import replicated_postgres
-from fasttree.client import Client, FastTreeClientError
+from fasttree.client import Client, FailedPreconditionError, FastTreeClientError
 from fasttree.v1 import coordinator_pb2, pusher_pb2, types_pb2
 
 MACHINES = 3
@@ -91,15 +92,23 @@ async def running_machines(
 
 async def gather_on_one(machines: LocalMachines) -> str:
     """Brings primary and active pusher to the machine whose coordinator is active; returns its name."""
-    cluster = await machines.wait_whole()
-    number = int(cluster.coordinator.rpartition(":")[0].rpartition(".")[2]) - 1
-    if cluster.primary != f"n{number}":
-        await machines.client.switchover(f"n{number}")
-    pusher = "pusher" if number == 1 else f"pusher-{number}"
-    if cluster.pusher != pusher:
-        await machines.client.switchover_pusher(pusher)
-    await machines.wait_whole()
-    return f"M{number}"
+
+    async def gathered() -> str:
+        cluster = await machines.wait_whole()
+        number = int(cluster.coordinator.rpartition(":")[0].rpartition(".")[2]) - 1
+        pusher = "pusher" if number == 1 else f"pusher-{number}"
+        if (cluster.primary, cluster.pusher) == (f"n{number}", pusher):
+            return f"M{number}"
+        # A refusal is an answer too: another node may have been further just now, say.
+        with contextlib.suppress(FailedPreconditionError):
+            if cluster.primary != f"n{number}":
+                await machines.client.switchover(f"n{number}")
+            if cluster.pusher != pusher:
+                await machines.client.switchover_pusher(pusher)
+        return ""
+
+    machine: str = await wait_for(gathered, WHOLE_TIMEOUT_S, "all that acts to be on one machine")
+    return machine
 
 
 class Orders:
