@@ -56,23 +56,27 @@ class Watch:
         self._cluster, self._part = cluster, part
         self.before_mb = self.largest_mb = resident_mb(cluster.pid_of(part))
         self.applied_gap_s = 0.0
+        self._seen = dict.fromkeys(cluster.node_names, -1)
         self._task: asyncio.Task[None] | None = None
 
+    def orders_begin(self) -> None:
+        """Until now there was nothing to apply."""
+        self._moved_s = dict.fromkeys(self._seen, time.monotonic())
+
     async def _run(self) -> None:
-        names = self._cluster.node_names
-        seen, moved_s = dict.fromkeys(names, -1), dict.fromkeys(names, time.monotonic())
         while True:
             self.largest_mb = max(self.largest_mb, resident_mb(self._cluster.pid_of(self._part)))
-            for name in names:
+            for name in self._seen:
                 with contextlib.suppress(grpc.aio.AioRpcError):
                     position = (await self._cluster.node_status(name)).status.position
-                    if position > seen[name]:
-                        seen[name], moved_s[name] = position, time.monotonic()
-                self.applied_gap_s = max(self.applied_gap_s, time.monotonic() - moved_s[name])
+                    if position > self._seen[name]:
+                        self._seen[name], self._moved_s[name] = position, time.monotonic()
+                self.applied_gap_s = max(self.applied_gap_s, time.monotonic() - self._moved_s[name])
             await asyncio.sleep(_LOOK_S)
 
     async def __aenter__(self) -> Watch:
         self._epoch = (await self._cluster.cluster()).epoch
+        self.orders_begin()
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -161,7 +165,7 @@ async def measure(members: int, seconds: float, short_s: float, deadline_s: floa
         async with orders_beside(cluster, member_ids):
             figures = await read_overload(cluster, member_ids[0], seconds, short_s, deadline_s)
         async with Watch(cluster, "pusher") as watch:
-            pushes = await push_overload(cluster, member_ids, seconds, short_s)
+            pushes = await push_overload(cluster, member_ids, seconds, short_s, watch.orders_begin)
     return {
         "members": members,
         "seconds": seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from bench.cluster.cluster import RunningCluster
@@ -43,7 +43,12 @@ async def _push(cluster: RunningCluster, requests: list[pusher_pb2.PushUpdatesRe
 
 
 async def _by_streams(
-    cluster: RunningCluster, member_ids: list[str], streams: int, seconds: float, name: str
+    cluster: RunningCluster,
+    member_ids: list[str],
+    streams: int,
+    seconds: float,
+    name: str,
+    begins: Callable[[], None],
 ) -> tuple[float, float]:
     """Orders a second, and the p99 of messages in milliseconds."""
     ready = order_batches(name, member_ids, _BATCH_ORDERS)
@@ -60,6 +65,7 @@ async def _by_streams(
     await asyncio.sleep(0)
     begun_s = time.monotonic()
     until_s = begun_s + seconds
+    begins()
     start.set()
     taken = sorted(took_s for each in await asyncio.gather(*running) for took_s in each)
     passed_s = time.monotonic() - begun_s
@@ -75,14 +81,15 @@ def _renamed(request: pusher_pb2.PushUpdatesRequest, name: str) -> pusher_pb2.Pu
 
 
 async def push_overload(
-    cluster: RunningCluster, member_ids: list[str], seconds: float, short_s: float
+    cluster: RunningCluster, member_ids: list[str], seconds: float, short_s: float, begins: Callable[[], None]
 ) -> dict[str, Any]:
-    """What a pusher takes from as many streams as fill it, from ten times as many, and from as many again."""
-    capacity, before_ms = await _by_streams(cluster, member_ids, _STREAMS, short_s, "before")
+    """What a pusher takes from as many streams as fill it, from ten times as many, and from as many again. `begins` is
+    called as the orders of each stretch begin: they are made before."""
+    capacity, before_ms = await _by_streams(cluster, member_ids, _STREAMS, short_s, "before", begins)
     say(f"{capacity:,.0f} orders a second by {_STREAMS} streams, p99 {before_ms:.0f} ms")
-    over, over_ms = await _by_streams(cluster, member_ids, _STREAMS * _TIMES, seconds, "over")
+    over, over_ms = await _by_streams(cluster, member_ids, _STREAMS * _TIMES, seconds, "over", begins)
     say(f"{over:,.0f} by {_STREAMS * _TIMES}, p99 {over_ms:.0f} ms")
-    again, after_ms = await _by_streams(cluster, member_ids, _STREAMS, short_s, "after")
+    again, after_ms = await _by_streams(cluster, member_ids, _STREAMS, short_s, "after", begins)
     say(f"{again:,.0f} by {_STREAMS} again, p99 {after_ms:.0f} ms")
     return {
         "capacity_per_s": round(capacity),
