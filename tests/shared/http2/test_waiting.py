@@ -11,6 +11,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from ngh2 import Connection, ResponseReceived, Role
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.shared.security.caller import Caller
@@ -20,6 +21,7 @@ from services.shared.serving.http2.events import Begun
 from services.shared.serving.http2.limits import Limits
 from services.shared.serving.http2.server import Http2Server
 from services.shared.serving.server import GrpcServer
+from tests.shared.http2.peer import framed, headers
 
 
 class Coordinator(coordinator_pb2_grpc.CoordinatorServiceServicer):
@@ -90,3 +92,70 @@ def test_how_long_is_too_long(waited_s: float, timeout_s: float | None, stale: b
     begun.path, begun.message, begun.timeout_s = b"/x", b"", timeout_s
     reporter, node = (Caller((f"spiffe://dot-live/{role}/x",)) for role in ("reporter", "node"))
     assert [server.is_stale(begun, who, waited_s) for who in (None, reporter, node)] == [stale, stale, False]
+
+
+class _Socket:
+    """What a connection writes to."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.write = self.written.append
+
+    def get_extra_info(self, name: str) -> Any:
+        return ("127.0.0.1", 40_000) if name == "peername" else None
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class _Clock:
+    """A loop's, and the machine's."""
+
+    now_s = 100.0
+
+    def time(self) -> float:
+        return self.now_s
+
+    monotonic = time
+
+
+def test_what_came_in_one_moment_is_read_and_refused_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, socket = _Clock(), _Socket()
+    monkeypatch.setattr(protocol, "time", clock)
+    server = Http2Server(Limits(), 10, 1, ("", ()), Connections("x"))
+    coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(Coordinator(), server)  # type: ignore[arg-type]
+    connection = protocol.ServerProtocol(server, clock)  # type: ignore[arg-type]
+    connection.connection_made(socket)  # type: ignore[arg-type]
+    monkeypatch.setattr(server, "is_behind", lambda loop: True)
+    monkeypatch.setattr(server, "wait_for_turn", lambda connection: None)
+    client = Connection(Role.CLIENT)
+    client.initiate_connection({})
+    client.receive_data(b"".join(socket.written))
+    path = b"/fasttree.v1.CoordinatorService/Switchover"
+
+    def come(at_s: float) -> None:
+        clock.now_s = 100.0 + at_s
+        client.send_data(client.send_request(headers(path, {"grpc-timeout": b"1S"})), framed(b""), end_stream=True)
+        connection.data_received(client.data_to_send())
+
+    def turn() -> tuple[int, list[bytes]]:
+        """Writes to the socket, and the statuses in them."""
+        del socket.written[:]
+        connection.take_turn()
+        client.receive_data(b"".join(socket.written))
+        answers = [event for event in client.events() if isinstance(event, ResponseReceived)]
+        return len(socket.written), [dict(event.headers)[b"grpc-status"] for event in answers]
+
+    for number in range(20):
+        come(0.004 * number)
+    come(0.5)
+    clock.now_s = 100.9
+    refused = b"%d" % grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    assert turn() == (1, [refused] * 20)
+    # The last came later by more than a tenth of what the first had waited: its age is its own.
+    assert len(connection._unread) == 1
+    clock.now_s = 101.3
+    assert turn() == (1, [refused])

@@ -105,11 +105,10 @@ class Callers:
         """That call is over."""
         self._limits.handle(counted, self._clock())
 
-    def shed(self, counted: Ended, caller: Caller | None, address: str) -> None:
-        """That call was let in, and refused all the same: it had waited too long for its turn."""
-        self.end(counted)
+    def shed(self, caller: Caller | None, address: str) -> None:
+        """A call is refused before it is let in: it has waited too long for its turn."""
         key: Any = caller.principals if caller is not None and caller.principals else (address, False)
-        known = self._known.get(key)
+        known = self._known[key] if key in self._known else self._meet(key, caller, address)
         self.refused[NOBODY if known is None else known.role, QUEUE] += 1
 
     @property

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import grpc
@@ -33,6 +35,8 @@ ANSWER_HEAD = (
     (b"content-type", _CONTENT_TYPE),
     (b"grpc-accept-encoding", b",".join(ENCODINGS)),
 )
+#: So many are kept as they are sent.
+_STATUSES_KEPT = 128
 ANSWER_OK = ((b"grpc-status", b"0"),)
 #: For those who come with a browser or curl.
 _NOT_GRPC = b"gRPC is spoken here: POST, with a content-type of application/grpc\n"
@@ -94,12 +98,18 @@ def write_metadata(metadata: Metadata | None) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def write_status(code: grpc.StatusCode, details: str, metadata: Metadata | None) -> list[tuple[bytes, bytes]]:
+def write_status(code: grpc.StatusCode, details: str, metadata: Metadata | None) -> Headers:
     """The trailers that end a call."""
+    return _trailers(code, details, tuple(map(tuple, metadata or ())))
+
+
+@functools.lru_cache(_STATUSES_KEPT)
+def _trailers(code: grpc.StatusCode, details: str, metadata: Any) -> Headers:
+    """Those who ask too much are told the same again and again."""
     trailers = [(b"grpc-status", b"%d" % code.value[0])]
     if details:
         trailers.append((b"grpc-message", quote(details, safe=_PLAIN).encode()))
-    return trailers + write_metadata(metadata)
+    return (*trailers, *write_metadata(metadata))
 
 
 def not_grpc(method: bytes) -> tuple[Headers, bytes]:

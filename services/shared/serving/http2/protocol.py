@@ -32,6 +32,9 @@ _SOCKET_BYTES_MAX = 256 << 10
 _PIECE_BYTES = 32 << 10
 #: Bytes that have come of a connection and wait for its turn before no more of it is read.
 _UNREAD_BYTES_MAX = 256 << 10
+#: What came within so long of each other is read together, as if all of it had come with the first: in seconds, and as
+#: a share of how long that has waited, where that is more.
+_MOMENT_S, _MOMENT_SHARE = 0.005, 0.1
 #: How long the calls of one connection may hold the loop before others have their turn, in seconds: what is quick is
 #: over by then; hundreds of calls that each take some work are not.
 TURN_S = 0.002
@@ -151,10 +154,19 @@ class ServerProtocol(asyncio.Protocol):
         self._flush()
 
     def _piece(self) -> bytes:
-        data, self._came_s = self._unread.popleft()
+        """What came in about one moment, as far as it fits: in turn by turn, a few calls would cost as much as many."""
+        unread = self._unread
+        data, self._came_s = unread.popleft()
         if len(data) > _PIECE_BYTES:
-            self._unread.appendleft((data[_PIECE_BYTES:], self._came_s))
+            unread.appendleft((data[_PIECE_BYTES:], self._came_s))
             data = data[:_PIECE_BYTES]
+        elif unread:
+            moment_s = max(_MOMENT_S, (self.loop.time() - self._came_s) * _MOMENT_SHARE)
+            pieces, size = [data], len(data)
+            while unread and unread[0][1] - self._came_s <= moment_s and size + len(unread[0][0]) <= _PIECE_BYTES:
+                pieces.append(unread.popleft()[0])
+                size += len(pieces[-1])
+            data = b"".join(pieces)
         self._unread_bytes -= len(data)
         return data
 
@@ -198,31 +210,31 @@ class ServerProtocol(asyncio.Protocol):
                 return
             caller = found
         method, counted, has_room = server.methods[begun.path], None, server.has_room(begun.path)
+        at_once = (
+            begun.path in server.at_once
+            and begun.message is not None
+            and has_room
+            # An answer at once knows of no caller: it is for those who see everybody.
+            and (caller is None or caller.leads is None)
+            and not (server.is_traced is not None and server.is_traced(begun.headers))
+        )
+        # What can be answered at once costs no more than a refusal.
+        if not at_once and self._shed(begun, caller, now_s):
+            return
         if server.callers is not None:
             let_in = server.callers.begin(caller, self.peer, begun.path, method.is_stream)
             if not (let_in is None or isinstance(let_in, Ended)):
                 self.core.end(begun.stream_id, let_in.code, let_in.details, let_in.trailing_metadata)
                 return
             counted = let_in
-        if (
-            begun.path in server.at_once
-            and begun.message is not None
-            and has_room
-            # An answer at once knows of no caller: it is for those who see everybody.
-            and (caller is None or caller.leads is None)
-        ):
-            traced = server.is_traced is not None and server.is_traced(begun.headers)
-            answer = None if traced else server.at_once[begun.path](begun.message)
+        if at_once:
+            answer = server.at_once[begun.path](begun.message or b"")
             if answer is not None:
                 self.core.answer(begun.stream_id, answer)
+            if answer is not None or self._shed(begun, caller, now_s):
                 if counted is not None and server.callers is not None:
                     server.callers.end(counted)
                 return
-        if server.is_stale(begun, caller, now_s - self._came_s):
-            if counted is not None and server.callers is not None:
-                server.callers.shed(counted, caller, self.peer)
-            self.core.end(begun.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, *server.stale)
-            return
         call = self._calls[begun.stream_id] = Call(self, method, begun, caller)
         call.counted = counted
         server.calls_open += 1
@@ -230,6 +242,16 @@ class ServerProtocol(asyncio.Protocol):
             call.start()
         else:
             call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, *server.too_many())
+
+    def _shed(self, begun: Begun, caller: Caller | None, now_s: float) -> bool:
+        """Refuses a call that has waited too long; whether it has."""
+        server = self._server
+        if not server.is_stale(begun, caller, now_s - self._came_s):
+            return False
+        if server.callers is not None:
+            server.callers.shed(caller, self.peer)
+        self.core.end(begun.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, *server.stale)
+        return True
 
     def pause_writing(self) -> None:
         # Who does not take its answers is not read either.
