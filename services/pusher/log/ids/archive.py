@@ -116,7 +116,7 @@ class IdArchive:
         """Indexes of those that may be here; quick, and reads no file."""
         if not self._runs:
             return []
-        return [int(index) for index in self._filter.may_hold(keys_of(update_ids)).nonzero()[0]]
+        return [int(index) for index in self._filter.may_hold(keys_of(update_ids))]
 
     def find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Position and content hash of those ids that are here. Raises LogDamagedError."""
@@ -165,7 +165,7 @@ class IdArchive:
 
     def _fill(self, run: Run) -> None:
         for first in range(0, run.count, _PIECE):
-            self._filter.add(run.read(first, min(first + _PIECE, run.count)).keys)
+            self._filter.add(run.keys(first, min(first + _PIECE, run.count)))
 
     def _new_number(self) -> int:
         self._next += 1

@@ -14,6 +14,7 @@ A block is checked when it is first read by a look-up; what does not fit its che
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
@@ -33,6 +34,9 @@ from services.shared.files.open_file import OpenFile
 _MAGIC = b"FTIDS1\0\0"
 _HEADER = struct.Struct("<8sQI12x")
 _BLOCK = 64 << 10
+_KINDS = tuple(map(np.dtype, ("<u8", "<u4", "<u8", "<u8")))
+#: Keys are evenly spread: where one should be is off by less than so many times the root of the number of all.
+_NEAR = 4
 
 
 class Entries(NamedTuple):
@@ -148,6 +152,8 @@ class Run:
         self._checksums = np.frombuffer(stored, dtype="<u4")
         self._good = np.zeros(blocks, dtype=bool)
         self._offsets = offsets
+        self._high = np.frombuffer(self._map, dtype="<u8", count=self.count, offset=offsets[0])
+        self._near = _NEAR * (math.isqrt(self.count) + 1)
 
     def _header(self) -> tuple[int, int]:
         if len(self._map) < _HEADER.size:
@@ -162,18 +168,19 @@ class Run:
         """What it takes on disk."""
         return len(self._map)
 
-    @property
-    def _high(self) -> NDArray[np.uint64]:
-        return np.frombuffer(self._map, dtype="<u8", count=self.count, offset=self._offsets[0])
-
     def read(self, first: int, last: int) -> Entries:
         """Entries from `first` to before `last`, checked. Raises LogDamagedError."""
-        columns: list[NDArray[Any]] = []
-        for offset, kind in zip(self._offsets, ("<u8", "<u4", "<u8", "<u8"), strict=False):
-            size = np.dtype(kind).itemsize
-            self._check(offset + first * size, offset + last * size)
-            columns.append(np.frombuffer(self._map, dtype=kind, count=last - first, offset=offset + first * size))
-        return Entries(*columns)
+        return Entries(*(self._column(number, first, last) for number in range(len(_KINDS))))
+
+    def keys(self, first: int, last: int) -> Keys:
+        """Their keys alone. Raises LogDamagedError."""
+        return Keys(self._column(0, first, last), self._column(1, first, last))
+
+    def _column(self, number: int, first: int, last: int) -> NDArray[Any]:
+        kind = _KINDS[number]
+        begin = self._offsets[number] + first * kind.itemsize
+        self._check(begin, begin + (last - first) * kind.itemsize)
+        return np.frombuffer(self._map, dtype=kind, count=last - first, offset=begin)
 
     def _high_at(self, index: int) -> int:
         """One key's first bits, checked: all that has to be read of a run that has not the key."""
@@ -183,7 +190,12 @@ class Run:
 
     def index_of(self, high: int) -> int:
         """The first entry whose key is not below it."""
-        return int(np.searchsorted(self._high, np.uint64(high)))
+        should_be = high * self.count >> 64
+        begin, end = max(0, should_be - self._near), min(self.count, should_be + self._near)
+        index = begin + int(self._high[begin:end].searchsorted(np.uint64(high)))
+        if begin < index < end or (index == begin == 0) or (index == end == self.count):
+            return index  # a few pages of the file, in place of some all over it
+        return int(self._high.searchsorted(np.uint64(high)))
 
     def find(self, high: int, low: int) -> tuple[int, int] | None:
         """Content hash and position of a key; None where it is not here. Raises LogDamagedError."""
