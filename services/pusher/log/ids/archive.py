@@ -64,11 +64,10 @@ class IdArchive:
 
     def __init__(self, folder: Path, rows: Sequence[RunRow]) -> None:
         self._folder = folder
-        self._runs = {row: Run(self._path(row.number)) for row in rows}
-        self._next = max((row.number for row in rows), default=0) + 1
-        self._filter = IdFilter(self.count)
-        for run in self._runs.values():
-            self._fill(run)
+        self._runs: dict[RunRow, Run] = {}
+        self._filter = IdFilter(0)
+        self._next = 1
+        self.refresh(rows)
         #: Files of runs that were merged: whoever reads the folder may be at them until the next merge.
         self._merged: list[Path] = []
 
@@ -85,11 +84,7 @@ class IdArchive:
 
     def refresh(self, rows: Sequence[RunRow]) -> None:
         """The runs that count by now, as somebody else has written them. Raises LogDamagedError."""
-        for row in rows:
-            if row not in self._runs:
-                self.take(row)
-        for row in self._runs.keys() - set(rows):
-            del self._runs[row]
+        self._count_only({row: self._runs.get(row) or Run(self._path(row.number)) for row in rows})
         self._next = max(self._next, max((row.number for row in rows), default=0) + 1)
 
     def _path(self, number: int) -> Path:
@@ -109,6 +104,11 @@ class IdArchive:
     def files(self) -> list[OpenFile]:
         """Those that hold them."""
         return [run.file for run in list(self._runs.values())]
+
+    @property
+    def rows(self) -> list[RunRow]:
+        """The runs that count here."""
+        return list(self._runs)
 
     # -- looking up
 
@@ -155,17 +155,19 @@ class IdArchive:
 
     def take(self, row: RunRow) -> None:
         """The run counts from now on."""
-        run = self._runs[row] = Run(self._path(row.number))
-        if self._filter.count + run.count <= self._filter.capacity:
-            self._fill(run)
-            return
-        self._filter = IdFilter(self.count)
-        for each in self._runs.values():
-            self._fill(each)
+        self._count_only({**self._runs, row: Run(self._path(row.number))})
 
-    def _fill(self, run: Run) -> None:
-        for first in range(0, run.count, _PIECE):
-            self._filter.add(run.keys(first, min(first + _PIECE, run.count)))
+    def _count_only(self, runs: dict[RunRow, Run]) -> None:
+        """These runs count, once the filter has all of them: whatever fails before, those that counted do."""
+        new = [run for row, run in runs.items() if row not in self._runs]
+        chosen = self._filter
+        if chosen.count + sum(run.count for run in new) > chosen.capacity:
+            new = list(runs.values())
+            chosen = IdFilter(sum(run.count for run in new))
+        for run in new:
+            for first in range(0, run.count, _PIECE):
+                chosen.add(run.keys(first, min(first + _PIECE, run.count)))
+        self._filter, self._runs = chosen, runs
 
     def _new_number(self) -> int:
         self._next += 1
