@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -12,7 +13,10 @@ from services.pusher.log.jetstream.messages import Draft, Kind, Moved, Word
 from services.pusher.log.jetstream.store import JetstreamLog
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogEnds
-from services.pusher.moving.target import IDS_AT_ONCE, CopyTarget, Small
+from services.pusher.moving.target import CopyTarget, Small
+
+#: In one message.
+_IDS_AT_ONCE: Final = 10_000
 
 
 class JetstreamTarget(CopyTarget):
@@ -44,8 +48,8 @@ class JetstreamTarget(CopyTarget):
     def add_ids(self, path: Path) -> int:
         run = IdRun(path)
         if not self.kept(f"copied_{path.name}"):
-            for first in range(0, run.count, IDS_AT_ONCE):
-                entries = run.read(first, min(first + IDS_AT_ONCE, run.count))
+            for first in range(0, run.count, _IDS_AT_ONCE):
+                entries = run.read(first, min(first + _IDS_AT_ONCE, run.count))
                 self._stream.write([Draft(Kind.IDS, body=entries_bytes(entries))])
             self.keep(f"copied_{path.name}", "whole")
         return run.count

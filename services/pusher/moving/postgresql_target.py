@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from services.pusher.log.ids.runs import Run as IdRun
-from services.pusher.log.postgresql.copying import signed
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.postgresql.writing import Transaction
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogEnds
-from services.pusher.moving.target import IDS_AT_ONCE, CopyTarget, Small
+from services.pusher.moving.target import CopyTarget, Small
 
 
 class PostgresqlTarget(CopyTarget):
@@ -62,9 +60,10 @@ class PostgresqlTarget(CopyTarget):
     def add_ids(self, path: Path) -> int:
         run = IdRun(path)
         if not self.kept(f"copied_{path.name}"):
-            for rows in _rows_of(run):
-                self._write((_ADD_IDS, rows))
-            self.keep(f"copied_{path.name}", "whole")
+            whole = _KEEP.format(tables=self._tables), (f"copied_{path.name}", "whole")
+            for first in range(0, run.count, _RUN_IDS):
+                last = min(first + _RUN_IDS, run.count)
+                self._schema.add_ids(run.read(first, last), *[whole] * (last == run.count))
         return run.count
 
     def _become(self, log_id: str, small: Small, ends: LogEnds, epoch: int, holder: str) -> None:
@@ -82,20 +81,7 @@ class PostgresqlTarget(CopyTarget):
         self._write(*steps, ends=ends, to=(epoch, holder))
 
 
+#: Ids of one transaction; its pusher merges what they make.
+_RUN_IDS: Final = 1 << 20
 _SMALL = ("rules", "imports", "time_marks", "replaced_logs")
 _KEEP = "INSERT INTO {tables}.meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-_ADD_IDS = (
-    "INSERT INTO {tables}.old_ids (high, low, position, content_hash) "
-    "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING"
-)
-
-
-def _rows_of(run: IdRun) -> Iterator[tuple[list[int], list[int], list[int], list[int]]]:
-    for first in range(0, run.count, IDS_AT_ONCE):
-        high, low, contents, positions = run.read(first, min(first + IDS_AT_ONCE, run.count))
-        yield (
-            [signed(each) for each in high.tolist()],
-            low.tolist(),
-            positions.tolist(),
-            [signed(each) for each in contents.tolist()],
-        )

@@ -13,8 +13,6 @@ from services.pusher.log.store import LogDamagedError, LogEnds, LogStore, LogSto
 from services.pusher.moving.source import Piece
 from services.shared.wire.record import RecordDamagedError
 
-IDS_AT_ONCE = 10_000
-
 
 class Small(NamedTuple):
     """What is copied with the last step; rows as the source has them."""

@@ -67,6 +67,8 @@ class IdArchive:
         self._runs: dict[RunRow, Run] = {}
         self._filter = IdFilter(0)
         self._next = 1
+        #: The run that was written last, until it counts.
+        self._ready: dict[RunRow, Run] = {}
         self.refresh(rows)
         #: Files of runs that were merged: whoever reads the folder may be at them until the next merge.
         self._merged: list[Path] = []
@@ -84,8 +86,14 @@ class IdArchive:
 
     def refresh(self, rows: Sequence[RunRow]) -> None:
         """The runs that count by now, as somebody else has written them. Raises LogDamagedError."""
-        self._count_only({row: self._runs.get(row) or Run(self._path(row.number)) for row in rows})
+        runs = {row: self._runs.get(row) or Run(self._path(row.number)) for row in rows}
+        self._fill([run for row, run in runs.items() if row not in self._runs], runs)
+        self._runs = runs
         self._next = max(self._next, max((row.number for row in rows), default=0) + 1)
+
+    def reopen(self) -> None:
+        """The runs' files were replaced by such with the same ids. Raises LogDamagedError."""
+        self._runs = {row: Run(self._path(row.number)) for row in self._runs}
 
     def _path(self, number: int) -> Path:
         return run_path(self._folder, number)
@@ -139,6 +147,7 @@ class IdArchive:
 
         Raises:
             OSError: The disk.
+            LogDamagedError: It did not keep what was written.
         """
         keys = keys_of(update_ids)
         known = [UNKNOWN_CONTENT if content is None else content_hash(content) for content in contents]
@@ -147,19 +156,22 @@ class IdArchive:
         return self.write_entries(Entries(keys.high, keys.low, hashes, positions))
 
     def write_entries(self, entries: Entries) -> RunRow:
-        """The same of ids in any order, of which the keys are known. Raises OSError."""
+        """The same of ids in any order, of which the keys are known. Raises OSError, LogDamagedError."""
         make_folder(self._folder)
         row = RunRow(self._new_number(), 0)
         write_run(self._path(row.number), len(entries.high), iter([sorted_entries(entries)]))
+        run = Run(self._path(row.number))
+        # What can fail is done by now: once the records are gone, so it must be here.
+        self._fill([run], {**self._runs, row: run})
+        self._ready = {row: run}
         return row
 
     def take(self, row: RunRow) -> None:
-        """The run counts from now on."""
-        self._count_only({**self._runs, row: Run(self._path(row.number))})
+        """The run that was written last counts from now on."""
+        self._runs = {**self._runs, row: self._ready.pop(row)}
 
-    def _count_only(self, runs: dict[RunRow, Run]) -> None:
-        """These runs count, once the filter has all of them: whatever fails before, those that counted do."""
-        new = [run for row, run in runs.items() if row not in self._runs]
+    def _fill(self, new: Sequence[Run], runs: dict[RunRow, Run]) -> None:
+        """The filter has the new ones, too; a larger one is made of all where it must be. Raises LogDamagedError."""
         chosen = self._filter
         if chosen.count + sum(run.count for run in new) > chosen.capacity:
             new = list(runs.values())
@@ -167,7 +179,7 @@ class IdArchive:
         for run in new:
             for first in range(0, run.count, _PIECE):
                 chosen.add(run.keys(first, min(first + _PIECE, run.count)))
-        self._filter, self._runs = chosen, runs
+        self._filter = chosen
 
     def _new_number(self) -> int:
         self._next += 1

@@ -33,6 +33,7 @@ from services.shared.files.open_file import OpenFile
 
 _MAGIC = b"FTIDS1\0\0"
 _HEADER = struct.Struct("<8sQI12x")
+HEADER_BYTES = _HEADER.size
 _BLOCK = 64 << 10
 _KINDS = tuple(map(np.dtype, ("<u8", "<u4", "<u8", "<u8")))
 #: Keys are evenly spread: where one should be is off by less than so many times the root of the number of all.
@@ -96,6 +97,28 @@ def write_run(path: Path, count: int, pieces: Iterator[Entries]) -> None:
         checksums = _block_checksums(descriptor, _HEADER.size, offsets[-1])
         _write_at(descriptor, checksums, offsets[-1])
         _write_at(descriptor, _HEADER.pack(_MAGIC, count, zlib.crc32(checksums)), 0)
+        os.fsync(descriptor)
+    except BaseException:
+        discard(part)
+        raise
+    finally:
+        os.close(descriptor)
+    replace_durably(part, path)
+
+
+def write_copy(path: Path, pieces: Iterator[bytes]) -> None:
+    """Writes a run, durably, as its bytes are elsewhere; nobody looks at them before it is opened.
+
+    Raises:
+        OSError: The disk; as with what `pieces` raises, nothing of it is left.
+    """
+    part = part_of(path)
+    descriptor = open_new(part)
+    try:
+        done = 0
+        for piece in pieces:
+            _write_at(descriptor, piece, done)
+            done += len(piece)
         os.fsync(descriptor)
     except BaseException:
         discard(part)

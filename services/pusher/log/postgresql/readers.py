@@ -41,7 +41,7 @@ class Readers:
         self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
 
     def rows(self, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
-        """Rows of a statement that only reads; on another connection, if the first has gone. Raises LogStoreError."""
+        """Rows of a statement that may be run again, and is where its connection has gone. Raises LogStoreError."""
         with self._connecting.told():
             try:
                 connection = self._idle.get_nowait()
@@ -110,8 +110,8 @@ class Readers:
     def named(self, prefix: str) -> list[tuple[int, bytes]]:
         """See `LogStore.named`."""
         found = self.rows(
-            f"SELECT position, frame FROM {self._tables}.ids JOIN {self._tables}.records USING (position) "
-            "WHERE ids.update_id BETWEEN %s AND %s ORDER BY position",
+            f"SELECT position, frame FROM {self._tables}.kept_ids JOIN {self._tables}.records USING (position) "
+            "WHERE kept_ids.update_id BETWEEN %s AND %s ORDER BY position",
             (prefix, prefix + "~" * UPDATE_ID_LENGTH_MAX),  # ids are of ASCII, whose last one that prints is "~"
         )
         return sound_updates(((position, bytes(frame)) for position, frame in found), logger.error)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import psycopg
 
 from services.pusher.log.damage import notes_damage
@@ -16,11 +17,13 @@ from services.pusher.log.engine.engine_log import EngineLog, Known, NewUpdates, 
 from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.frames import Run
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, keys_of, recognized
+from services.pusher.log.ids.runs import Entries
 from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.postgresql.copying import id_rows, record_rows, signed, unsigned
 from services.pusher.log.postgresql.promise import promised
 from services.pusher.log.postgresql.readers import Readers
 from services.pusher.log.postgresql.schema import prepare
+from services.pusher.log.postgresql.trimmed_ids import TrimmedIds
 from services.pusher.log.postgresql.writing import Transaction, Writer
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
@@ -71,6 +74,7 @@ class PostgresqlLog(EngineLog):
         self._connecting = Connecting(settings.log_url, options)
         self._writer = Writer(self._connecting, options)
         self._readers = Readers(self._connecting, options.log_schema, self.ends)
+        self._ids = TrimmedIds(folder / "postgresql-ids", self._tables, self._readers.rows)
         self._mark_path = folder / "log.end"
         self._size_bytes = 0
         self._looks_again_at_s = -math.inf
@@ -98,6 +102,7 @@ class PostgresqlLog(EngineLog):
         self._time = RunningTime(max(marked or 0.0, float(meta.get("running_s", 0))), self._monotonic)
         self._marked_at, self._kept_at = -math.inf, self._time.now_s()
         self._ends = LogEnds(*connection.execute(f"SELECT first, last FROM {tables}.fence").fetchall()[0])
+        self._ids.refresh(lambda statement, values: connection.execute(statement, values).fetchall())
         self._has_old_ids = connection.execute(f"SELECT EXISTS (SELECT 1 FROM {tables}.old_ids)").fetchone() == (True,)
         self._look_at_mark()
 
@@ -112,7 +117,9 @@ class PostgresqlLog(EngineLog):
 
     @notes_damage
     def claim(self, epoch: int, holder: str = "") -> None:
-        self._writer.claim(epoch, holder, self._look)
+        self._ids.refresh(self._writer.read)  # most of them, before others' writes wait for it
+        fence = self._writer.claim(epoch, holder, self._look)
+        self._ids.own(fence.claims)
         self._ends = self._writer.ends
         self._open_mark()
 
@@ -136,7 +143,7 @@ class PostgresqlLog(EngineLog):
         return self._readers.rows(statement, values)
 
     def _taken(self, update_ids: Sequence[str]) -> Taken | None:
-        return self._find_old(update_ids) or None
+        return self._find_gone(update_ids) or None
 
     def _insert(self, first: int, updates: NewUpdates, rules: Sequence[tuple[int, bytes]]) -> None:
         last = first + len(updates.frames) - 1
@@ -147,7 +154,7 @@ class PostgresqlLog(EngineLog):
 
         def insert(transaction: Transaction) -> None:
             connection, tables = transaction.connection, self._tables
-            _copy(connection, f"{tables}.ids (update_id, position, content_hash)", ids)
+            _copy(connection, f"{tables}.kept_ids (update_id, position, content_hash)", ids)
             _copy(connection, f"{tables}.records (position, update_id, frame)", records)
             for index, content in rules:
                 row = (first + index, content, checksum(first + index, content))
@@ -182,6 +189,10 @@ class PostgresqlLog(EngineLog):
                 raise LogDamagedError(f"{error} in {self._connecting.place}", position) from error
         return {**known, **recognized(gone, update_ids, contents)}
 
+    def _find_gone(self, update_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Position and content hash of those ids whose records were trimmed."""
+        return {**self._ids.find(update_ids), **self._find_old(update_ids)}
+
     def _find_old(self, update_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Position and content hash of those ids that came with a log that was moved here."""
         if not self._has_old_ids:
@@ -198,17 +209,17 @@ class PostgresqlLog(EngineLog):
 
     def _find(self, update_ids: Sequence[str]) -> list[tuple[Any, ...]]:
         return self._readers.rows(
-            f"SELECT ids.update_id, ids.position, content_hash, frame FROM {self._tables}.ids "
-            f"LEFT JOIN {self._tables}.records USING (position) WHERE ids.update_id = ANY(%s)",
+            f"SELECT kept_ids.update_id, kept_ids.position, content_hash, frame FROM {self._tables}.kept_ids "
+            f"LEFT JOIN {self._tables}.records USING (position) WHERE kept_ids.update_id = ANY(%s)",
             (list(update_ids),),
         )
 
     @notes_damage
     def find(self, update_ids: Sequence[str]) -> set[str]:
         rows = self._readers.rows(
-            f"SELECT update_id FROM {self._tables}.ids WHERE update_id = ANY(%s)", (list(update_ids),)
+            f"SELECT update_id FROM {self._tables}.kept_ids WHERE update_id = ANY(%s)", (list(update_ids),)
         )
-        return {*(row[0] for row in rows), *self._find_old(update_ids)}
+        return {*(row[0] for row in rows), *self._find_gone(update_ids)}
 
     # -- what else is written
 
@@ -219,20 +230,61 @@ class PostgresqlLog(EngineLog):
         if end <= first:
             return 0
 
+        update_ids, entries = self._old_entries(first, end)
+        row = self._ids.write(entries)
+
         def trim(transaction: Transaction) -> None:
-            connection = transaction.connection
-            gone = connection.execute(f"DELETE FROM {self._tables}.records WHERE position < %s", (end,)).rowcount
-            if gone != end - first:
-                text = f"of log records {first} to {end - 1}, {end - first - gone} are missing"
-                raise LogDamagedError(text, first)
-            connection.execute(f"DELETE FROM {self._tables}.time_marks WHERE position < %s", (end,))
+            connection, tables = transaction.connection, self._tables
+            connection.execute(f"DELETE FROM {tables}.records WHERE position < %s", (end,))
+            connection.execute(f"DELETE FROM {tables}.kept_ids WHERE update_id = ANY(%s)", (update_ids,))
+            connection.execute(f"DELETE FROM {tables}.time_marks WHERE position < %s", (end,))
+            self._ids.count_in(connection, row)
             transaction.ends = LogEnds(end, last)
 
         self.write(trim)
+        self._ids.take(row)
         return end - first
 
-    def merge_ids(self) -> None:
-        """See `LogStore`: the ids are one table."""
+    def _old_entries(self, first: int, end: int) -> tuple[list[str], Entries]:
+        """The ids of records from `first` to before `end`, and what is kept of them. Raises LogDamagedError."""
+        found = self._readers.rows(f"SELECT update_id FROM {self._tables}.records WHERE position < %s", (end,))
+        update_ids = [str(row[0]) for row in found]
+        rows = self._readers.rows(
+            f"SELECT update_id, position, content_hash FROM {self._tables}.kept_ids WHERE update_id = ANY(%s)",
+            (update_ids,),
+        )
+        if len(rows) != end - first:
+            self._check_claim()  # it may be another pusher that has trimmed them
+            text = f"of log records {first} to {end - 1}, {end - first - len(rows)} are missing"
+            raise LogDamagedError(text, first)
+        update_ids = [str(row[0]) for row in rows]
+        positions = np.array([row[1] for row in rows], dtype=np.int64).view(np.uint64)
+        contents = np.array([row[2] for row in rows], dtype=np.int64).view(np.uint64)
+        return update_ids, Entries(*keys_of(update_ids), contents, positions)
+
+    @notes_damage
+    def merge_ids(self) -> Callable[[], None] | None:
+        merged = self._ids.merge()
+        if merged is None:
+            return None
+
+        def take_merged() -> None:
+            self.write(lambda transaction: self._ids.count_merged(transaction.connection, *merged))
+            self._ids.take_merged(*merged)
+
+        return take_merged
+
+    def add_ids(self, entries: Entries, *further: tuple[str, Any]) -> None:
+        """Ids that were trimmed elsewhere, for who moves a log here: with further statements, all or nothing."""
+        row = self._ids.write(entries)
+
+        def add(transaction: Transaction) -> None:
+            self._ids.count_in(transaction.connection, row)
+            for statement, values in further:
+                transaction.connection.execute(statement, values)
+
+        self.write(add)
+        self._ids.take(row)
 
     def keep_time(self) -> None:
         now = self._time.now_s()

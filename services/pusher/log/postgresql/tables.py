@@ -8,8 +8,9 @@ tables belong to whoever made them; a pusher that may only read and change rows 
 | `meta` | the version of these tables, the cluster, the log's id, how far its running time is |
 | `fence` | one row: who may write, the ends of the log, and how many writes there were |
 | `records` | the frame at each position that is kept |
-| `ids` | each id that was ever taken, with its position and the hash of its content: for good |
-| `old_ids` | the same of ids that were trimmed in SQLite before the log was moved here, by their keys (`ids/keys.py`) |
+| `kept_ids` | each id of a record that is kept, with its position and the hash of its content |
+| `id_runs`, `id_pieces` | the same of records that were trimmed, for good, by their keys (`trimmed_ids.py`) |
+| `old_ids` | the same of ids that were trimmed in SQLite before version 1 moved the log here |
 | `rules`, `imports`, `time_marks`, `replaced_logs` | as in every log |
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import uuid
 
-VERSION = 1
+VERSION = 2
 
 #: From the version before to that one. A released one never changes.
 MIGRATIONS = {
@@ -39,6 +40,15 @@ CREATE TABLE {schema}.imports (import_id bigint PRIMARY KEY, taken boolean NOT N
 CREATE TABLE {schema}.time_marks (position bigint PRIMARY KEY, stored_at double precision NOT NULL);
 CREATE TABLE {schema}.replaced_logs (number bigint PRIMARY KEY, log_id text NOT NULL, reason text NOT NULL);
 INSERT INTO {schema}.fence VALUES (true, 0, '', 0, 1, 0, 0);
+""",
+    # Under another name: a pusher of the version before, which knows no runs, can take nothing more.
+    2: """
+ALTER TABLE {schema}.ids RENAME TO kept_ids;
+CREATE TABLE {schema}.id_runs (
+    number bigint PRIMARY KEY, level bigint NOT NULL, header bytea NOT NULL, pieces bigint NOT NULL
+);
+CREATE TABLE {schema}.id_pieces (run bigint, piece bigint, bytes bytea NOT NULL, PRIMARY KEY (run, piece));
+ALTER TABLE {schema}.id_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
 """,
 }
 _GRANTS = """

@@ -91,7 +91,7 @@ def test_a_pusher_needs_no_more_than_it_is_granted(
     with psycopg.connect(its.log_url, autocommit=True) as connection:
         for statement in (
             f"CREATE TABLE {schema}.more (a int)",
-            f"DROP TABLE {schema}.ids",
+            f"DROP TABLE {schema}.kept_ids",
             f"TRUNCATE {schema}.records",
             "CREATE SCHEMA more",
         ):
@@ -128,7 +128,7 @@ def test_a_server_that_lost_the_end_of_the_log_takes_nothing(
     store = PostgresqlLog(tmp_path, settings, "test").claim_alone()
     store.append(*ids_and_contents(orders(0, 100)))
     schema = settings.postgresql.log_schema
-    for table in ("records", "ids"):
+    for table in ("records", "kept_ids"):
         server.psql(f"DELETE FROM {schema}.{table} WHERE position > 90")
     server.psql(f"UPDATE {schema}.fence SET last = 90")
     with pytest.raises(LogDamagedError, match="ends at position 90, but 100 was acknowledged"):
