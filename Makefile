@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock sbom gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos evening attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads bench-telemetry bench-console bench-overload bench-tls bench-sealing released-api clean
+.PHONY: help setup setup-run lock sbom gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos evening attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads bench-telemetry bench-console bench-overload bench-tls bench-sealing bench-log-ids released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -156,6 +156,11 @@ bench-tls: $(VENV)/.dev ## Orders and reads by certificates, beside the same in 
 
 bench-sealing: $(VENV)/.dev ## Orders and snapshots with state files sealed, beside the same in clear; JSON last.
 	@$(BIN)/python -m bench.sealing --members $(MEMBERS)
+
+IDS ?= 100000000
+STORE ?= sqlite
+bench-log-ids: $(VENV)/.dev ## What IDS=100000000 ids of trimmed records cost a push, by STORE=sqlite; JSON last.
+	@$(BIN)/python -m bench.log_ids --store $(STORE) --ids $(IDS)
 
 bench-console: $(VENV)/.dev ## How long the console's tree of MEMBERS=1000000 takes in chromium; JSON last.
 	@tools/need chromium=chromium

@@ -29,6 +29,8 @@ OVERLOAD_KEYS = (
 )
 CALLERS_KEYS = "named_us address_us"
 CONSOLE_KEYS = "members boxes_max paint_p50_ms paint_max_ms open_p50_ms open_max_ms"
+LOG_IDS_KEYS = "store ids ratio pushes_per_s pushes_per_s_without_ids open_s_without_ids bytes_an_id_on_disk"
+FEW_IDS = ("--ids", "20000", "--rounds", "3")
 SEALING_KEYS = "clear_save_s sealed_save_s sealed_save_ratio clear_read_s sealed_read_s sealed_read_ratio state_mb"
 FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover restart_ready_s"
 CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice linearizable digests_equal elections faults"
@@ -56,6 +58,9 @@ def last_line(*command: str) -> dict[str, Any]:
         (("bench.overload.callers", "--calls", "1000"), CALLERS_KEYS),
         (("bench.console", "--members", "2000", "--rounds", "1", "--openings", "2"), CONSOLE_KEYS),
         (("bench.sealing", "--orders", "0", "--megabytes", "16", "--rounds", "1"), SEALING_KEYS),
+        (("bench.log_ids", "--store", "sqlite", *FEW_IDS), LOG_IDS_KEYS + " open_s"),
+        (("bench.log_ids", "--store", "postgresql", *FEW_IDS), LOG_IDS_KEYS + " open_s open_anew_s"),
+        (("bench.log_ids", "--store", "jetstream", *FEW_IDS), LOG_IDS_KEYS),
         (("bench.failover", "--rounds", "1", "--members", "2000"), FAILOVER_KEYS),
     ],
     ids=[
@@ -68,6 +73,9 @@ def last_line(*command: str) -> dict[str, Any]:
         "callers",
         "console",
         "sealing",
+        "log_ids_sqlite",
+        "log_ids_postgresql",
+        "log_ids_jetstream",
         "failover",
     ],
 )
