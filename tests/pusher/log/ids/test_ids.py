@@ -6,6 +6,7 @@ import contextlib
 import random
 import sqlite3
 import string
+from bisect import bisect_left
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from services.pusher.log.ids.archive import MERGE_RUNS, IdArchive, RunRow
 from services.pusher.log.ids.filter import IdFilter
 from services.pusher.log.ids.keys import ID_BYTES_MAX, content_hash, keys_of
-from services.pusher.log.ids.runs import Run
+from services.pusher.log.ids.runs import Entries, Run, write_run
 from services.pusher.log.inspection import verify_log
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogDamagedError, LogEnds
@@ -91,6 +92,23 @@ def test_every_id_is_found_after_merges_and_a_restart_and_no_other(tmp_path: Pat
     again.own(0)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{row.number:08d}.ids" for row in rows)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 30 * len(known) + 64 * len(rows)
+
+
+@pytest.mark.parametrize("spread", [1, 3, 1 << 40, (1 << 64) // 20_001], ids=["next", "near", "half", "evenly"])
+@pytest.mark.parametrize("first", [0, 1 << 63, (1 << 64) - 20_000], ids=["low", "middle", "high"])
+def test_a_search_finds_its_place_whatever_the_keys_are(tmp_path: Path, spread: int, first: int) -> None:
+    """It begins where an evenly spread key would be."""
+    keys = sorted({(first + number * spread) % (1 << 64) for number in range(20_000)})
+    high = np.array(keys, dtype=np.uint64)
+    low, rest = np.arange(len(keys), dtype=np.uint32), np.arange(len(keys), dtype=np.uint64)
+    write_run(tmp_path / "run", len(keys), iter([Entries(high, low, rest + np.uint64(1), rest)]))
+    run = Run(tmp_path / "run")
+    for at in {0, 1, len(keys) - 1, *range(0, len(keys), 997)}:
+        assert run.find(keys[at], at) == (at + 1, at)
+        assert run.find(keys[at], at + 1) is None
+        for beside in (keys[at] - 1, keys[at] + 1):
+            if 0 <= beside < 1 << 64:
+                assert run.index_of(beside) == bisect_left(keys, beside)
 
 
 def test_a_flipped_byte_is_an_error_or_changes_nothing(tmp_path: Path) -> None:
