@@ -27,6 +27,8 @@ from services.shared.files.open_file import OpenFile
 MERGE_RUNS = 4
 #: Ids of one piece of a merge.
 _PIECE = 1 << 18
+#: A filter that is so full is replaced with the next merge.
+_FULL = 0.75
 _SUFFIX = ".ids"
 
 
@@ -69,6 +71,8 @@ class IdArchive:
         self._next = 1
         #: The run that was written last, until it counts.
         self._ready: dict[RunRow, Run] = {}
+        #: A larger filter for when the merge counts, and the runs that it has.
+        self._larger: tuple[IdFilter, set[RunRow]] | None = None
         self.refresh(rows)
         #: Files of runs that were merged: whoever reads the folder may be at them until the next merge.
         self._merged: list[Path] = []
@@ -176,9 +180,7 @@ class IdArchive:
         if chosen.count + sum(run.count for run in new) > chosen.capacity:
             new = list(runs.values())
             chosen = IdFilter(sum(run.count for run in new))
-        for run in new:
-            for first in range(0, run.count, _PIECE):
-                chosen.add(run.keys(first, min(first + _PIECE, run.count)))
+        _add(new, chosen)
         self._filter = chosen
 
     def _new_number(self) -> int:
@@ -198,14 +200,33 @@ class IdArchive:
     def merge(self, merge: Merge) -> RunRow:
         """Writes the merged run, on any thread. Raises OSError, LogDamagedError."""
         runs = [self._runs[row] for row in merge.olds]
+        self._make_larger()
         write_run(self._path(merge.number), sum(run.count for run in runs), _merged(runs))
         return RunRow(merge.number, merge.level)
 
+    def _make_larger(self) -> None:
+        """Makes the next filter before it is due: that takes seconds, in which the writer could take nothing."""
+        if self._filter.count > _FULL * self._filter.capacity:
+            larger, runs = IdFilter(self._filter.capacity + 1), dict(self._runs)
+            _add(list(runs.values()), larger)
+            self._larger = larger, set(runs)
+
     def replace(self, merge: Merge, row: RunRow) -> None:
         """The merged run counts from now on, and the ones that it is made of no longer."""
+        if self._larger is not None:
+            (larger, known), self._larger = self._larger, None
+            _add([run for each, run in {**self._runs, **self._ready}.items() if each not in known], larger)
+            self._filter = larger
         self._runs[row] = Run(self._path(row.number))
         gone, self._merged = self._merged, [self._runs.pop(old).path for old in merge.olds]
         remove_durably(*gone)
+
+
+def _add(runs: Sequence[Run], kept: IdFilter) -> None:
+    """Adds all that are in the runs. Raises LogDamagedError."""
+    for run in runs:
+        for first in range(0, run.count, _PIECE):
+            kept.add(run.keys(first, min(first + _PIECE, run.count)))
 
 
 def _merged(runs: Sequence[Run]) -> Iterator[Entries]:

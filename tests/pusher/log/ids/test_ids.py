@@ -94,6 +94,27 @@ def test_every_id_is_found_after_merges_and_a_restart_and_no_other(tmp_path: Pat
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 30 * len(known) + 64 * len(rows)
 
 
+def test_a_filter_that_gets_full_is_made_anew_beside_a_merge(tmp_path: Path) -> None:
+    """And has what is written in between."""
+    archive = IdArchive(tmp_path, [])
+    ids = [f"order-{number}" for number in range(2_000)]
+
+    def keep(first: int, last: int) -> None:
+        archive.take(archive.write(ids[first:last], [b""] * (last - first), first + 1))
+
+    for first in range(0, 1_600, 400):
+        keep(first, first + 400)
+    before = archive._filter.capacity
+    merge = archive.merge_due()
+    assert merge is not None
+    merged = archive.merge(merge)
+    keep(1_600, 2_000)
+    assert archive._filter.capacity == before
+    archive.replace(merge, merged)
+    assert archive._filter.capacity == 2 * before
+    assert len(archive.find(ids)) == len(ids)
+
+
 @pytest.mark.parametrize("spread", [1, 3, 1 << 40, (1 << 64) // 20_001], ids=["next", "near", "half", "evenly"])
 @pytest.mark.parametrize("first", [0, 1 << 63, (1 << 64) - 20_000], ids=["low", "middle", "high"])
 def test_a_search_finds_its_place_whatever_the_keys_are(tmp_path: Path, spread: int, first: int) -> None:
