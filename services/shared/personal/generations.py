@@ -23,6 +23,7 @@ from typing import Final
 from services.shared.files.sealed.errors import SealDamagedError
 from services.shared.files.sealed.own import key_to_seal
 from services.shared.files.sealed.records import key_id_of, opened_record, sealed_frames
+from services.shared.personal.beside import files_beside
 from services.shared.personal.row_forms import (
     CLEAR_ROWS,
     SECRET_BYTES,
@@ -118,6 +119,13 @@ class Generations:
         if is_any:
             db.execute(f"PRAGMA application_id = {_WITH_REMAINS}").close()
 
+    def take_remains_away(self, db: sqlite3.Connection) -> None:
+        """Writes the file anew as a whole, by way of a file beside it, where its header says so. Not in a transaction;
+        it may be broken off at any point."""
+        if _has_remains(db):
+            with files_beside(db, self._path.parent):
+                db.execute("VACUUM").close()
+
     def clear_out(self, db: sqlite3.Connection) -> None:
         """Takes away what nothing is sealed by any more, once there are no remains. In a transaction."""
         db.execute("PRAGMA application_id = 0").close()
@@ -137,13 +145,6 @@ def version_of(db: sqlite3.Connection) -> int:
 def _has_remains(db: sqlite3.Connection) -> bool:
     """Whether pages may have parts of rows as they were before they were written anew."""
     return bool(db.execute("PRAGMA application_id").fetchone()[0] == _WITH_REMAINS)
-
-
-def take_remains_away(db: sqlite3.Connection) -> None:
-    """Writes the file anew as a whole, by way of memory, where its header says so. Not in a transaction; it may be
-    broken off at any point."""
-    if _has_remains(db):
-        db.execute("VACUUM").close()
 
 
 def stored_secrets(db: sqlite3.Connection) -> list[tuple[int, bytes]]:

@@ -24,14 +24,9 @@ from typing import Any, Final, NamedTuple
 
 from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
 from services.shared.files.sqlite_words import sqlite_words
+from services.shared.personal.beside import sweep
 from services.shared.personal.erasing import HAS_VALUE, blank_salt, blank_values, keep_salt, stored_salt
-from services.shared.personal.generations import (
-    CLEAR_VERSION,
-    SEALED_VERSION,
-    Generations,
-    take_remains_away,
-    version_of,
-)
+from services.shared.personal.generations import CLEAR_VERSION, SEALED_VERSION, Generations, version_of
 from services.shared.personal.moving import (
     Mover,
     Tended,
@@ -114,6 +109,7 @@ class Vault:
         self._generations = Generations(path)
         self._mover = Mover(self._generations)
         with self._told():
+            sweep(path.parent)
             self._open = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=wait_s)
             # Before anything is written: what is deleted is overwritten, and a journal does not outlive its write.
             for pragma in ("secure_delete = ON", "journal_mode = DELETE", "synchronous = FULL", "temp_store = MEMORY"):
@@ -169,7 +165,7 @@ class Vault:
             tended = self._mover.move(db, most)
         if tended.is_done:
             with self._reading() as db:
-                take_remains_away(db)
+                self._generations.take_remains_away(db)
             with self._writing() as db:
                 self._generations.clear_out(db)
         return tended
