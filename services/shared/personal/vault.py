@@ -357,10 +357,11 @@ class Vault:
             self._open.execute("BEGIN IMMEDIATE")
             try:
                 yield self._open
+                self._open.execute("COMMIT")
             except BaseException:
-                self._open.execute("ROLLBACK")
+                if self._open.in_transaction:  # SQLite itself ends one at which the disk fails
+                    self._open.execute("ROLLBACK")
                 raise
-            self._open.execute("COMMIT")
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -1,22 +1,26 @@
-"""The vault's owner, killed at each moment of an erasure and of a rotation."""
+"""The vault's owner, killed at each moment of an erasure and of a rotation; a disk full at each page of both."""
 
 from __future__ import annotations
 
+import resource
+import shutil
 import sqlite3
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from services.shared.files.sealed.own import keys_for_now
 from services.shared.personal.needed import values_by_key
-from services.shared.personal.vault import FILE_NAME, Cell, Vault
+from services.shared.personal.vault import FILE_NAME, Cell, Vault, VaultError
 from services.shared.python_process import python_command
 from tests.shared.files.moments import moments, put_back
 from tests.shared.files.sealed.own_keys import keys
-from tests.shared.personal.killed import ERASED, OTHERS, filled
+from tests.shared.personal.killed import ERASED, OTHERS, filled, opened
 
+PAGE_BYTES = 4096
 ONE, TWO = keys("one"), keys("two", "one")
 
 
@@ -35,6 +39,17 @@ def assert_none_in(folder: Path, pieces: set[bytes]) -> None:
 def tend_to_the_end(vault: Vault) -> None:
     while not (found := vault.tend()).is_done:
         assert found.damaged == 0
+
+
+@contextmanager
+def room(size_bytes: int) -> Iterator[None]:
+    """No file has room behind that byte."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Started:
@@ -98,6 +113,44 @@ def test_a_rotation_that_is_killed_goes_on_and_leaves_nothing_of_before(tmp_path
             assert [file.name for file in folder.iterdir()] == [FILE_NAME]
             assert values_by_key(folder) == {"two": len(OTHERS)}
             assert_none_in(folder, started.of_others)
+
+
+def test_a_full_disk_keeps_an_erasure_and_a_rotation_from_being_done_and_harms_nothing(tmp_path: Path) -> None:
+    """Whichever of the files it is that gets no more room, and at which page."""
+    state = tmp_path / "state"
+    with keys_for_now(ONE):
+        started = Started(state)
+        pages = (state / FILE_NAME).stat().st_size // PAGE_BYTES
+    erasures: list[str] = []
+    rotations: list[str] = []
+    for number in range(pages + 4):
+        folder = tmp_path / str(number)
+        shutil.copytree(state, folder)
+        with keys_for_now(ONE), closing(opened(folder)) as vault:
+            is_erased = True
+            with room(number * PAGE_BYTES + 100):
+                try:
+                    vault.erase("anna-1", "e-1")
+                except VaultError as error:
+                    erasures.append(str(error))
+                    is_erased = False
+            started.check(vault, is_erased=is_erased)
+            if not is_erased:
+                vault.erase("anna-1", "e-2")
+        with keys_for_now(TWO), closing(opened(folder)) as vault:
+            with room(number * PAGE_BYTES + 100):
+                try:
+                    tend_to_the_end(vault)
+                except VaultError as error:
+                    rotations.append(str(error))
+            started.check(vault, is_erased=True)
+            tend_to_the_end(vault)
+            started.check(vault, is_erased=True)
+        assert [file.name for file in folder.iterdir()] == [FILE_NAME]
+        assert_none_in(folder, started.of_others)
+    for refused in (erasures, rotations):
+        assert 0 < len(refused) < pages + 4
+        assert all("make room there" in each for each in refused)
 
 
 def test_a_vault_is_written_anew_without_being_held_in_memory(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,16 @@ def test_what_is_no_vault_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "personal.db").write_bytes(b"something else" * 1_000)
     with pytest.raises(VaultError, match=r"personal.db: it is no database; make room"):
         opened(tmp_path)
+
+
+def test_a_write_that_another_one_s_reading_holds_up_is_refused_and_the_next_goes_on(tmp_path: Path) -> None:
+    vault = Vault(tmp_path / "personal.db", wait_s=0.01)
+    with closing(sqlite3.connect(tmp_path / "personal.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM meta").fetchall()
+        with pytest.raises(VaultError, match="another process has it"):
+            vault.put([BERT])
+        assert vault.last == 0
+    (token,) = vault.put([BERT])
+    assert vault.revealed([token]) == [BERT.value]
+    vault.close()
