@@ -43,10 +43,7 @@ class Authority:
         if key.public_key() != self.certificate.public_key() or not isinstance(key, ec.EllipticCurvePrivateKey):
             raise CommandError("ca.key is not the key of ca.crt: put both from one `fasttree certs init` there")
         self._key = key
-        clusters = [named[0] for uri in uris_of(self.certificate) if (named := named_in(uri)) and named[1] is None]
-        if not clusters:
-            raise CommandError("ca.crt names no cluster: it is none that `fasttree certs init` made")
-        self.cluster = clusters[0]
+        self.cluster = cluster_of(self.certificate)
 
     def issue(self, holder: Holder, hosts: Sequence[str], lifetime: datetime.timedelta) -> Pair:
         """A certificate for whoever has the key, which is good as server's and as client's. `hosts`: names and
@@ -98,6 +95,14 @@ def new_authority(cluster: str, lifetime: datetime.timedelta) -> Pair:
         .sign(key, hashes.SHA256())
     )
     return _pem(certificate, key)
+
+
+def cluster_of(authority: x509.Certificate) -> str:
+    """Whose it is. Raises CommandError where it names none."""
+    clusters = [named[0] for uri in uris_of(authority) if (named := named_in(uri)) and named[1] is None]
+    if not clusters:
+        raise CommandError("ca.crt names no cluster: it is none that `fasttree certs init` made")
+    return clusters[0]
 
 
 def uris_of(certificate: x509.Certificate) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from cryptography import x509
 
 from fasttree.client.calls.tls import UNREADABLE
-from fasttree.command.certs.authority import BEFORE, Authority, Pair, hosts_of, new_authority, uris_of
+from fasttree.command.certs.authority import BEFORE, Authority, Pair, cluster_of, hosts_of, new_authority, uris_of
 from fasttree.command.certs.roles import BELIEVED, PARTS, REVOKED, Holder, named_in
 from fasttree.command.session import CommandError
 from services.shared.files.durable import make_folder, write_durably
@@ -66,6 +66,7 @@ class CertificateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ca = path / CA
+        self.ca_key = path / _CA_KEY
         #: What `tls.revoked_file` names.
         self.revoked = path / REVOKED
         #: What Envoy is given as `trusted_ca`.
@@ -79,13 +80,23 @@ class CertificateFolder:
             )
         make_folder(self.path)
         self.path.chmod(0o700)
-        _write(PairFiles(self.ca, self.path / _CA_KEY), new_authority(cluster, lifetime))
+        _write(PairFiles(self.ca, self.ca_key), new_authority(cluster, lifetime))
         self._write_list(self.authority().revoked(()))
+
+    @property
+    def signs(self) -> bool:
+        """Whether the authority's key is here, as it need not be while nothing is issued."""
+        return self.ca_key.exists()
+
+    @property
+    def cluster(self) -> str:
+        """Whose authority it is. Raises CommandError."""
+        return cluster_of(_read(self.ca))
 
     def authority(self) -> Authority:
         """Raises CommandError where it is not here, or can't be used."""
         try:
-            return Authority(Pair(self.ca.read_bytes(), (self.path / _CA_KEY).read_bytes()))
+            return Authority(Pair(self.ca.read_bytes(), self.ca_key.read_bytes()))
         except FileNotFoundError as error:
             if self.ca.exists():
                 mend = "bring it back from where it is kept, to issue, renew or revoke anything"
@@ -149,13 +160,22 @@ class CertificateFolder:
     def renew(self, authority: Authority, *, all_of_them: bool = False) -> list[Issued]:
         """New certificates in the places of those that are due, with the same names and the same length of life."""
         renewed = []
-        for each in list(self.issued()):
-            named = named_in(each.uri)
-            if not each.ours or each.revoked or named is None or named[1] is None or not (all_of_them or each.due):
-                continue
-            self.issue(authority, named[1], each.hosts, each.expires - each.begins - BEFORE)
-            renewed += [now for now in self.issued() if now.path == each.path]
+        for each, holder in list(self._to_renew()):
+            if all_of_them or each.due:
+                self.issue(authority, holder, each.hosts, each.expires - each.begins - BEFORE)
+                renewed += [now for now in self.issued() if now.path == each.path]
         return renewed
+
+    @property
+    def is_any_due(self) -> bool:
+        """Whether `renew` would renew one. Raises CommandError."""
+        return any(each.due for each, _ in self._to_renew())
+
+    def _to_renew(self) -> Iterator[tuple[Issued, Holder]]:
+        for each in self.issued():
+            named = named_in(each.uri)
+            if each.ours and not each.revoked and named is not None and named[1] is not None:
+                yield each, named[1]
 
     def issued(self) -> Iterator[Issued]:
         """Every certificate that lies here, the authority first. Raises CommandError where one can't be read."""

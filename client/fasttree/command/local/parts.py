@@ -146,10 +146,12 @@ class ClusterPlan:
     def _at(self, port: int, part: str = "") -> str:
         return f"{self._host_of(part) if part else self._host}:{port}"
 
-    def write_files(self) -> None:
-        """The host file, the VIP's configuration, and certificates where there are to be some."""
+    def write_files(self) -> str:
+        """The host file, the VIP's configuration, and certificates where there are to be some; what somebody should
+        know of these."""
+        said = ""
         if self.certificates is not None:
-            self.certificates.prepare([self._holder(name) for name in (*self._servers, *self._beside, VIP)])
+            said = self.certificates.prepare([self._holder(name) for name in (*self._servers, *self._beside, VIP)])
         lines = []
         for node in self._nodes:
             instant = self._route(PUSHER, node.name, self._at(node.instant_port, node.name))
@@ -162,6 +164,7 @@ class ClusterPlan:
             make_folder(self.upload)
             self.datatrax.write_hosts(lines)
         self._home.write_envoy(*self._envoy_configuration())
+        return said
 
     def children(self) -> Iterator[Child]:
         """In the order of their start."""

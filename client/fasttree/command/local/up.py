@@ -290,7 +290,8 @@ class LocalCluster:
         self._say(f"nodes: {', '.join(names)}")
 
     async def _start(self, timeout_s: float) -> None:
-        await asyncio.to_thread(self._plan.write_files)
+        if said := await asyncio.to_thread(self._plan.write_files):
+            self._say(said)
         await self._compile_kernels()
         _check_free(*self._plan.vip_place)  # that may have taken minutes
         if self._plan.console is not None:
