@@ -26,6 +26,7 @@ from services.pusher.log.store import Durability
 from services.pusher.personal.runner import PersonalValues
 from services.pusher.rules.runner import RuleRecords
 from services.pusher.skips.runner import SkipRunner
+from services.shared.files.sealed.own import sealing_problem
 from services.shared.own_version import own_version
 from services.shared.rules import RULE_VERSION, Rules, rules_message
 from services.shared.security.audit.log import audit_problem
@@ -130,6 +131,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             audit_problem=audit_problem(),
             software_version=own_version(),
             certificate_expires=certificate_expires(),
+            sealing_problem=sealing_problem(),
         )
 
     async def SkipUpdate(

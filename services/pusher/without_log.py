@@ -22,6 +22,7 @@ from services.pusher.log.engine.said import TriesAgain
 from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError, StoreFullError
 from services.pusher.settings import PusherSettings
 from services.shared.domain.addresses import address_of
+from services.shared.files.sealed.own import sealing_problem
 from services.shared.files.state_folder import lock_folder
 from services.shared.files.threads import in_thread
 from services.shared.own_version import own_version
@@ -195,6 +196,7 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
             audit_problem=audit_problem(),
             software_version=own_version(),
             certificate_expires=certificate_expires(),
+            sealing_problem=sealing_problem(),
         )
 
     async def _refuse(self, request: Any, context: Any) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -181,6 +182,7 @@ async def test_a_cluster_seals_what_it_keeps(tmp_path: Path) -> None:
             await _phones_are_shown(cluster, client)
         assert len(await digests(cluster, end)) == 1
         fasttree = FastTree(tmp_path / "command", Endpoints.read(endpoints))
+        await _a_lost_file_of_keys_is_told(fasttree, keys)
         bundled = await fasttree("bundle", "--out", str(tmp_path / "bundle.tar.gz"))
         assert bundled.code == 0, bundled.err
     for text in (SEALED, LATER, *PHONES.values()):
@@ -190,6 +192,21 @@ async def test_a_cluster_seals_what_it_keeps(tmp_path: Path) -> None:
     await _without_the_keys_nothing_starts(tmp_path, state)
     verified = await fasttree("log", "verify", "--key-file", str(keys), "--folder", str(state / "pusher"))
     assert verified.code == 0, verified.err
+
+
+async def _a_lost_file_of_keys_is_told(fasttree: FastTree, keys: Path) -> None:
+    """By everybody who would not start anew without it, until it is back."""
+
+    async def are_told(parts: set[str]) -> bool:
+        status = json.loads((await fasttree("status", "--json")).out)
+        told = {each["part"] for each in status["sealing"] if "No such file" in each["problem"]}
+        alerts = [each["alert"] for each in status["problems"]]
+        return told == parts and alerts.count("FastTreeKeysUnusable") == len(parts)
+
+    away = keys.rename(keys.with_name("away"))
+    await wait_for(lambda: are_told(PARTS), WAIT_S, "the lost file of keys to be told")
+    away.rename(keys)
+    await wait_for(lambda: are_told(set()), WAIT_S, "the file of keys to be good again")
 
 
 async def _secrets_are_nowhere(keys: Path, folder: Path, bundle: Path) -> None:

@@ -180,6 +180,7 @@ class NodeStatus(_message.Message):
     AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
     STORED_SNAPSHOT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_EXPIRES_FIELD_NUMBER: _builtins.int
+    SEALING_PROBLEM_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -219,6 +220,10 @@ class NodeStatus(_message.Message):
     """
     audit_problem: _builtins.str
     """Why its audit log can't be written, and what is refused until it can, in one line; empty where it is written."""
+    sealing_problem: _builtins.str
+    """Why its file of sealing keys can't be used any more, so that it would not start anew, in one line; empty where it can,
+    or where there is none.
+    """
     @_builtins.property
     def file_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Periods in its tree, brought by the import's file, that the rules have not."""
@@ -258,10 +263,11 @@ class NodeStatus(_message.Message):
         audit_problem: _builtins.str = ...,
         stored_snapshot: Global___StoredSnapshot | None = ...,
         certificate_expires: _timestamp_pb2.Timestamp | None = ...,
+        sealing_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expires", b"certificate_expires", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "state", b"state", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "sealing_problem", b"sealing_problem", "state", b"state", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

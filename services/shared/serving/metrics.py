@@ -23,6 +23,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
+from services.shared.files.sealed.own import sealing_problem
 from services.shared.own_version import own_version
 from services.shared.security.audit.log import own_audit
 from services.shared.security.own import own_tls
@@ -219,6 +220,11 @@ class Metrics:
             "audit_not_written",
             "1 while the audit log can't be written, so that operators' calls are refused: an alarm.",
             lambda: (log := own_audit()) is not None and bool(log.any_problem),
+        )
+        self.gauge(
+            "sealing_keys_unusable",
+            "1 while the file of sealing keys is gone or can't be used, so that it would not start anew: an alarm.",
+            lambda: bool(sealing_problem()),
         )
         self.counter(
             "audit_records", "Records of the audit log.", lambda: 0 if (log := own_audit()) is None else log.written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from fasttree.v1 import coordinator_pb2
+from services.shared.files.sealed.own import sealing_problem
 from services.shared.rules import RULE_VERSION
 from services.shared.security.audit.log import audit_problem
 from services.shared.security.own import certificate_expires
@@ -69,6 +70,7 @@ def status(
         audit_problem=audit_problem(),
         stored_snapshot=stored if stored.place else None,
         certificate_expires=certificate_expires(),
+        sealing_problem=sealing_problem(),
     )
 
 

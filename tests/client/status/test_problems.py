@@ -74,6 +74,10 @@ def _not_written(one: Any) -> None:
     one.audit_problem = "operators' calls to it are refused: No space left on device"
 
 
+def _without_keys(one: Any) -> None:
+    one.sealing_problem = "sealing.key_file = state.keys: there is no such file"
+
+
 def _silent_node_not_written(cluster: Any) -> None:
     _silent(cluster)
     _not_written(cluster.nodes[1].status)
@@ -104,6 +108,10 @@ def _good_for(one: Any, **left: float) -> None:
         ({"answer": lambda one: setattr(one, "closed_reason", "full")}, [("PushesRefused", True)]),
         ({"answer": _not_written, "cluster": _not_written}, [("AuditNotWritten", True), ("AuditNotWritten", True)]),
         ({"cluster": lambda one: _not_written(one.nodes[1].status)}, [("AuditNotWritten", True)]),
+        (
+            {"answer": _without_keys, "cluster": lambda one: _without_keys(one.nodes[1].status)},
+            [("KeysUnusable", True), ("KeysUnusable", True)],
+        ),
         ({"cluster": _silent_node_not_written}, [("ServiceDown", False), ("NodeNotReady", False)]),
         (
             {"answer": lambda one: one.differences.add(nodes=["n1"], others=["n2"]), "cluster": _silent},

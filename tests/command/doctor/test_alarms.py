@@ -31,6 +31,7 @@ _TOLD_BY_STATUS = {
     "FastTreeNodeNotReady",
     "FastTreeNodeLags",
     "FastTreeAuditNotWritten",
+    "FastTreeKeysUnusable",
     "FastTreeCertificateSoonOver",
     "FastTreeCertificateOver",
 }
@@ -82,6 +83,7 @@ def test_every_alert_that_status_names_has_a_mend() -> None:
         "differences": [{"nodes": ["n1"], "others": [], "import_id": 1, "position": 2}],
         "nodes": [{"node": "n1", "state": "silent", "silent_ms": 5_000, "lag": 20_000, "connected": True, "note": ""}],
         "audit": [{"part": "pusher", "problem": "its disk is full"}],
+        "sealing": [{"part": "n1", "problem": "there is no such file"}],
         "certificates": [
             {"part": "pusher", "expires": "2020-01-01T00:00:00Z"},
             {"part": "n1", "expires": _in_days(3)},
@@ -94,7 +96,7 @@ def test_every_alert_that_status_names_has_a_mend() -> None:
         "imports": [{"import_id": 1, "state": "refused", "nodes": []}],
     }
     found = problems_of(cast("ClusterJson", status))
-    assert len(found) == 11
+    assert len(found) == 12
     assert [problem.alert for problem in found if mend_of(problem.alert).startswith("docs/alerts.md,")] == []
 
 

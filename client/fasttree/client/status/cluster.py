@@ -26,6 +26,13 @@ class CertificateExpiryJson(TypedDict):
     expires: str
 
 
+class SealingProblemJson(TypedDict):
+    """A part that can't use its file of sealing keys any more."""
+
+    part: str
+    problem: str
+
+
 class DifferenceJson(TypedDict):
     """Nodes that hold other things than others at the same place."""
 
@@ -51,6 +58,7 @@ class ClusterJson(TypedDict):
     stored_snapshots: StoredSnapshotsJson | None
     audit: list[AuditProblemJson]
     certificates: list[CertificateExpiryJson]
+    sealing: list[SealingProblemJson]
     differences: list[DifferenceJson]
 
 
@@ -83,6 +91,7 @@ def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPush
         "stored_snapshots": stored_json(view),
         "audit": _audit_json(view, pusher),
         "certificates": _certificates_json(view, pusher),
+        "sealing": _sealing_json(view, pusher),
         "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
     }
 
@@ -95,6 +104,15 @@ def _audit_json(
     found += [("pusher", pusher.audit_problem)] if pusher is not None else []
     # What a silent one said last is no news of it.
     found += [(node.address.name, node.status.audit_problem) for node in view.nodes if node.alive] if view else []
+    return [{"part": part, "problem": problem} for part, problem in found if problem]
+
+
+def _sealing_json(
+    view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None
+) -> list[SealingProblemJson]:
+    """The parts that keep something sealed, and would not start anew."""
+    found = [("pusher", pusher.sealing_problem)] if pusher is not None else []
+    found += [(node.address.name, node.status.sealing_problem) for node in view.nodes if node.alive] if view else []
     return [{"part": part, "problem": problem} for part, problem in found if problem]
 
 

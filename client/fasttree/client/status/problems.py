@@ -75,6 +75,10 @@ def _faults(content: ClusterJson) -> Iterator[Problem]:
         mend = "make room on its disk, or mend who may write there; its log names the file"
         text = f"{each['part']} can't write its audit log, so {each['problem']}: {mend}"
         yield Problem(text=text, alert="FastTreeAuditNotWritten", fault=True)
+    for each in content["sealing"]:
+        mend = "mend that before it ends: it goes on with the keys that it has, and would not start anew"
+        text = f"{each['part']} can't use its file of keys: {each['problem']}: {mend}"
+        yield Problem(text=text, alert="FastTreeKeysUnusable", fault=True)
     log = content["log"]
     if log is None:
         return

@@ -59,6 +59,11 @@ def own_sealing() -> SealingSettings:
     return _Process.settings
 
 
+def sealing_problem() -> str:
+    """Why the file of keys can't be used as it is now, in one line; empty where it can, or where there is none."""
+    return _Process.problem
+
+
 def key_to_seal() -> Key | None:
     """The one that seals now; None: nothing is sealed."""
     return _Process.keys.first if _Process.keys is not None and _Process.settings.seals else None
