@@ -18,6 +18,7 @@ import click
 
 from fasttree.command.main import EXIT_FAILED, EXIT_INTERRUPTED, GROUPS, cli
 from fasttree.command.screen.rounds import EXIT_TERMINATED
+from fasttree.command.session import EXIT_WAITS
 from fasttree.command.shapes import printed_by
 from tools.json_shapes import Schemas
 
@@ -38,6 +39,7 @@ it fresh. What they are for is in [operations.md](operations.md) and the pages t
 | 0 | done; of what is shown live, ended by q, or by `--count` with nothing wrong at the last look |
 | {EXIT_FAILED} | not done, or something that the command looks for is wrong: a line on standard error says what |
 | {click.UsageError.exit_code} | wrong use: an option or a value that the command does not take; nothing was done |
+| {EXIT_WAITS} | not yet, and nothing is wrong: ask again (`fasttree erase --status`) |
 | {EXIT_INTERRUPTED} | ended by Ctrl-C; `fasttree up` ends with 0 |
 | {EXIT_TERMINATED} | what is shown live was ended by SIGTERM or SIGHUP; the terminal is as it was |
 

@@ -110,7 +110,7 @@ async def _erase(cluster: RunningCluster, fasttree: FastTree, member_id: str, va
 
     async def waits_for() -> list[str]:
         status = await fasttree("erase", member_id, "--status", "--json")
-        assert status.code == (0 if status.json["done"] else 1), status.err
+        assert status.code == (0 if status.json["done"] else 3), status.err
         waits: list[str] = status.json["waits_for"]
         return waits
 

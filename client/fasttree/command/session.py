@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 DEFAULT_PLACES = (Path(".fasttree/endpoints.json"), Path(".demo/endpoints.json"))
 
 
+#: Nothing is wrong, and what is asked for is not there yet: ask again.
+EXIT_WAITS = 3
 _VARIABLE = "FASTTREE_ENDPOINTS"
 #: Of a cluster in Kubernetes, where --namespace does not say another one.
 DEFAULT_NAMESPACE = "fasttree"

@@ -37,9 +37,11 @@ async def test_its_words_lead_on(tmp_path: Path) -> None:
             0,
             f"erased at position {position}: gone from the pusher and every node; backups are yours to expire\n",
         )
+        never = await fasttree("erase", "--status", "10421")
+        assert (never.code, never.err) == (1, 'error: no erasure of "10421": `fasttree erase ID` does it\n')
         await pusher.personal._with(lambda vault: vault.erase("10420", f"{OWN_ID_PREFIX}erased-{'0' * 32}"))
         waits = await fasttree("erase", "10420", "--status")
         assert (waits.code, waits.out.partition("; ")[0]) == (
-            1,
+            3,
             "erased at the pusher: the log has no record of it yet, so `fasttree erase 10420` once it takes some",
         )

@@ -9,7 +9,7 @@ import click
 
 from fasttree.client.counts import counted
 from fasttree.command.output import print_json
-from fasttree.command.session import Session, common_options, run
+from fasttree.command.session import EXIT_WAITS, Session, common_options, run
 from fasttree.command.shapes import prints
 from fasttree.v1 import pusher_pb2
 
@@ -41,7 +41,7 @@ def erase(session: Session, member_id: str, *, status: bool) -> None:
     """Erases what personal columns hold of the member ID, for good. The member stays in the tree, with all else.
 
     The pusher has none of it when this ends; nodes delete their copies within moments, or when they are back. --status:
-    exit code 1 while one has it yet.
+    exit code 3 while one has it yet, 1 where nobody erased ID.
     """
     if status:
         _show_status(session, member_id)
@@ -85,7 +85,7 @@ def _show_status(session: Session, member_id: str) -> None:
     else:
         click.echo(_status_line(member_id, found, waits))
     if not found.done:
-        raise SystemExit(1)
+        raise SystemExit(EXIT_WAITS)
 
 
 def _status_line(member_id: str, found: pusher_pb2.GetErasureResponse, waits: list[str]) -> str:
