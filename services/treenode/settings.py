@@ -116,6 +116,9 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     #: A source of an import or snapshot that brings less than 1 MiB (and not the rest) in so long is left for the next
     #: one, in seconds.
     download_silence_s: Seconds = 15.0
+    #: A pusher's log that gives nothing for so long, in seconds, is not read on: what it is read for (a new tree, a
+    #: closed month, the tree from before a failure) ends there, until it is asked for again.
+    log_silence_s: Seconds = 15.0
 
     #: What personal columns hold a node asks the pusher for by calls of at most so long, in seconds …
     personal_call_s: Annotated[float, Meta(ge=30, le=600)] = 30.0

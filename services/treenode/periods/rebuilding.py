@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 
 import grpc.aio
 
+from services.shared.serving.errors import UnavailableError
 from services.shared.wire.record import RecordDamagedError
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.applying import Replayer
@@ -21,9 +22,6 @@ from services.treenode.snapshots.state_file import StateDamagedError, read_label
 from services.treenode.snapshots.store import SnapshotStore
 from services.treenode.tree import StateError, Tree, UpdateFailedError
 from services.treenode.tree.state import rules_of_state
-
-#: A log that gives nothing for so long, in seconds, is not waited for.
-LOG_SILENCE_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +56,8 @@ class Rebuilding:
             return f"it can't be made anew: {error}"
         except grpc.aio.AioRpcError as error:
             return f"the log can't be read: {error.details()}"
-        except TimeoutError:
-            return "the log can't be read: no answer in time"
+        except UnavailableError as error:
+            return f"the log can't be read: {error}"
         except OSError as error:
             return f"it can't be made anew: {error}"
         return ""
@@ -83,7 +81,6 @@ class Rebuilding:
         log_id, first_position = self._node.core.sequence.log_id, replayer.tree.position + 1
         if first_position > last_position:
             return
-        async with PusherLog(self._pusher_address(), log_id) as log, asyncio.timeout(LOG_SILENCE_S) as silence:
+        async with PusherLog(self._pusher_address(), self._node.settings.log_silence_s, log_id) as log:
             async for records in log.read(first_position, last_position):
                 await replayer.apply(records)
-                silence.reschedule(asyncio.get_running_loop().time() + LOG_SILENCE_S)

@@ -251,5 +251,7 @@ class BuildRunner(ABC):
     def _opened_log(self) -> PusherLog:
         if self._log is None:
             # Of the node's log at the time of asking: where it goes over to another one, the core ends the build.
-            self._log = PusherLog(self._pusher_address, self.node.core.sequence.log_id)
+            self._log = PusherLog(
+                self._pusher_address, self.node.settings.log_silence_s, self.node.core.sequence.log_id
+            )
         return self._log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import grpc
@@ -9,6 +10,7 @@ import grpc.aio
 
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, treenode_pb2, types_pb2
 from services.shared.serving.channels import open_channel
+from services.shared.serving.errors import UnavailableError
 from services.shared.wire.record import RecordDamagedError
 from services.treenode.replication.applying import decode_records
 
@@ -19,9 +21,10 @@ GAP_RECORDS_MAX = 500
 class PusherLog:
     """The log of the pusher at one address; a context manager."""
 
-    def __init__(self, address: str, log_id: str = "") -> None:
-        """`log_id`: the log that is meant; the pusher refuses to give records of another. Empty: whichever it has."""
-        self._log_id = log_id
+    def __init__(self, address: str, silence_s: float, log_id: str = "") -> None:
+        """`silence_s`: one that gives nothing for so long is not waited for. `log_id`: the log that is meant; the
+        pusher refuses to give records of another. Empty: whichever it has."""
+        self._silence_s, self._log_id = silence_s, log_id
         self._channel: grpc.aio.Channel = open_channel(address)
         self._stub = pusher_pb2_grpc.PusherServiceStub(self._channel)
 
@@ -36,12 +39,25 @@ class PusherLog:
         await self._channel.close()
 
     async def read(self, first_position: int, last_position: int) -> AsyncIterator[Sequence[treenode_pb2.LogRecord]]:
-        """Batches of records from `first_position` to `last_position`, both included, in order."""
+        """Batches of records from `first_position` to `last_position`, both included, in order. Raises
+        UnavailableError where the log falls silent; what is done with a batch may take as long as it likes."""
         request = pusher_pb2.ReadLogRequest(
             first_position=first_position, last_position=last_position, log_id=self._log_id
         )
-        async for response in self._stub.ReadLog(request):
-            yield response.records
+        call = self._stub.ReadLog(request)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._silence_s):
+                        response = await call.read()
+                except TimeoutError:
+                    setting = f"treenode.log_silence_s = {self._silence_s:g}"
+                    raise UnavailableError(f"the pusher's log gave nothing for so long ({setting})") from None
+                if not isinstance(response, pusher_pb2.ReadLogResponse):  # the end
+                    return
+                yield response.records
+        finally:
+            call.cancel()
 
     async def updates_at(self, positions: Sequence[int]) -> list[types_pb2.Update]:
         """The updates at these positions, which rise.

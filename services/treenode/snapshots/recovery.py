@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import grpc.aio
 
+from services.shared.serving.errors import UnavailableError
 from services.shared.wire.record import RecordDamagedError
 from services.treenode.node.runner import NodeRunner
 from services.treenode.node.sequence_events import (
@@ -25,9 +26,6 @@ from services.treenode.snapshots.saving import restore_tree
 from services.treenode.snapshots.state_file import StateFile
 from services.treenode.snapshots.store import SnapshotStore
 from services.treenode.tree import StateError, Tree, UpdateFailedError
-
-#: A log that gives nothing for so long, in seconds, is not waited for: the tree stands where it is by then.
-LOG_SILENCE_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +85,9 @@ class Recovery:
         if tree.position >= last_position:
             return
         try:
-            async with PusherLog(self._pusher_address()) as log, asyncio.timeout(LOG_SILENCE_S) as silence:
+            async with PusherLog(self._pusher_address(), self._node.settings.log_silence_s) as log:
                 async for records in log.read(tree.position + 1, last_position):
                     await replayer.apply(records)
-                    silence.reschedule(asyncio.get_running_loop().time() + LOG_SILENCE_S)
-        except (grpc.aio.AioRpcError, RecordDamagedError, TimeoutError) as error:
-            text = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error) or "no answer in time"
+        except (grpc.aio.AioRpcError, RecordDamagedError, UnavailableError) as error:
+            text = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
             logger.error("can't read the log on from %d: %s", tree.position, text)
