@@ -118,7 +118,8 @@ class Revoked:
         if serials == self._state[0]:
             return False
         self._state = (serials, {})
-        logger.info("TLS: %d certificates are revoked", len(serials))
+        count = len(serials)
+        logger.info("TLS: %s revoked", "1 certificate is" if count == 1 else f"{count} certificates are")
         note_change(Kind.POLICY, "OK", details={"revoked_certificates": len(serials)})
         return True
 
