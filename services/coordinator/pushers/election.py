@@ -81,7 +81,7 @@ class PusherElection:
         self.recorded = recorded
         #: What is being written.
         self.writing: Recorded | None = None
-        #: Why the last write failed; empty once one succeeded.
+        #: Why the last write failed; empty once one succeeded, or none is needed any more.
         self.problem = ""
         self.leases: dict[str, PusherLease] = {}
         #: Every epoch up to here was used or heard of.
@@ -196,7 +196,10 @@ class PusherElection:
             if winner is not None and self._is_fit(winner, now_s):
                 self._record(winner, now_s, actions)
             return
-        if now_s < self._elects_from_s or not self._is_vacant(now_s):
+        if not self._is_vacant(now_s):
+            self.problem = ""  # nothing waits to be written any more
+            return
+        if now_s < self._elects_from_s:
             return
         active = self.leases.get(self.recorded.pusher)
         if active is not None and self._is_recorded(active.beat) and self._is_fit(active, now_s):
