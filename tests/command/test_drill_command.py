@@ -15,7 +15,7 @@ from fasttree.client.drill.drill import Drill
 from fasttree.client.drill.node_process import for_node
 from fasttree.client.errors import call_error
 from fasttree.command.session import Session
-from fasttree.command.status.unfinished import record_folder
+from fasttree.command.status.unfinished import problems, record_folder
 from fasttree.v1 import coordinator_pb2, pusher_pb2, report_pb2, treenode_pb2, types_pb2
 from tests.command.fasttree_command import FastTree
 
@@ -108,3 +108,15 @@ async def test_what_has_to_be_undone_is_written_where_the_next_command_looks(
         assert (ran.code != 0, said in ran.err) == (True, True), ran.err
         assert not (tmp_path / "wrong").exists()
         assert not (tmp_path / "drill").exists()
+
+
+def test_a_record_that_can_not_be_read_is_a_fault_of_the_status(tmp_path: Path) -> None:
+    session = Session(endpoints_path=tmp_path / "endpoints.json")
+    assert problems(session) == []
+    file = record_folder(session) / "drill.json"
+    file.parent.mkdir()
+    file.write_text('{"name": 3}')
+    (told,) = problems(session)
+    assert (told.alert, told.fault) == ("FastTreeDrillNotUndone", True)
+    assert told.text.startswith(f"what a drill left undone can't be read in {file} (")
+    assert told.text.endswith("then remove the file")

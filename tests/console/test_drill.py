@@ -122,6 +122,14 @@ async def test_what_a_drill_has_to_undo_is_written_down_before_it_changes_anythi
     assert (tmp_path / "drill.json").exists()
 
 
+async def test_a_record_that_can_not_be_read_is_told(cluster: FakeCluster, tmp_path: Path) -> None:
+    (tmp_path / "drill.json").write_text("{")
+    async with running_console(cluster, state_folder=str(tmp_path)) as console:
+        problems = (await console.get("/api/state"))[1]["problems"]
+        (told,) = [one for one in problems if one["alert"] == "FastTreeDrillNotUndone"]
+        assert (str(tmp_path / "drill.json") in told["text"], told["fault"]) == (True, True)
+
+
 async def _nothing(_: Drill) -> None:
     """Undoes nothing."""
 

@@ -90,6 +90,8 @@ class DrillPages:
 
     def problems(self) -> Iterator[Problem]:
         """What the page of the cluster tells."""
+        if self._journal is not None and self._journal.damage:
+            yield Problem(text=self._journal.damage, alert="FastTreeDrillNotUndone", fault=True)
         if self.is_left_undone and self._journal is not None and self._journal.unfinished is not None:
             drill, _ = self._journal.unfinished
             how = "it is being undone" if self._is_running else "the page Drill undoes it, and says what is in the way"

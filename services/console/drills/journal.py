@@ -33,6 +33,10 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
 _KEPT: Form[_Kept] = Form(_Kept)
 
 
+class RecordDamagedError(Exception):
+    """What is written down can't be read: one line, with the mend."""
+
+
 class Journal:
     """Of one console, or one command: its folder is its own while it runs. Blocks; raises StartupError where the folder
     can't be."""
@@ -41,7 +45,14 @@ class Journal:
         self._lock: IO[str] = lock_folder(folder)
         self._file = folder / _NAME
         #: What is not undone, and when it was begun (ms of the wall clock); None: nothing.
-        self.unfinished: tuple[Unfinished, int] | None = _read(self._file)
+        self.unfinished: tuple[Unfinished, int] | None = None
+        #: Why that is not known; empty where it is.
+        self.damage = ""
+        try:
+            self.unfinished = _read(self._file)
+        except RecordDamagedError as error:
+            self.damage = str(error)
+            logger.error("%s", error)
         self._writing = asyncio.Lock()
 
     async def begun(self, drill: Unfinished, begun_ms: int) -> None:
@@ -55,7 +66,7 @@ class Journal:
             raise DrillError(
                 f"what would have to be undone can't be written down: {told}; nothing was changed"
             ) from None
-        self.unfinished = drill, begun_ms
+        self.unfinished, self.damage = (drill, begun_ms), ""
 
     async def undone(self) -> None:
         """All is as it was."""
@@ -78,7 +89,7 @@ class Journal:
 
 
 def left_in(folder: Path) -> tuple[Unfinished, int] | None:
-    """What one that is gone left undone there; None: nothing, or it runs yet. Blocks."""
+    """What one that is gone left undone there; None: nothing, or it runs yet. Blocks. Raises RecordDamagedError."""
     if not os.path.exists(folder / _NAME):  # another user's may not be looked at
         return None
     try:
@@ -95,11 +106,9 @@ def _read(path: Path) -> tuple[Unfinished, int] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, msgspec.DecodeError) as error:
-        logger.error(
-            "what a drill left undone can't be read in %s (%s): look for a member drill-… and at who is primary, "
-            "then remove the file",
-            path,
-            error,
-        )
-        return None
+        told = system_words(error) if isinstance(error, OSError) else error
+        raise RecordDamagedError(
+            f"what a drill left undone can't be read in {path} ({told}): look for a member drill-… and at who is "
+            "primary, then remove the file"
+        ) from None
     return Unfinished(kept.name, kept.primary), kept.begun_ms

@@ -62,7 +62,10 @@ def problems(session: Session) -> list[Problem]:
     folder = record_folder(session)
     if not os.path.isdir(folder):  # nothing of the console's need be loaded
         return []
-    from services.console.drills.journal import left_in
+    from services.console.drills.journal import RecordDamagedError, left_in
 
-    left = left_in(folder)
+    try:
+        left = left_in(folder)
+    except RecordDamagedError as error:
+        return [Problem(text=str(error), alert="FastTreeDrillNotUndone", fault=True)]
     return [] if left is None else [Problem(text=said(left), alert="FastTreeDrillNotUndone", fault=True)]
