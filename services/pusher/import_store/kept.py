@@ -149,7 +149,10 @@ class KeptImports:
                 if await asyncio.to_thread(self.files.problem, manifest) is not None:
                     return f"the file of import {manifest.import_id} {problem}"
                 logger.info("the file of import %d goes to %s", manifest.import_id, self.place)
-                await self.store.keep(manifest, path)
+                try:
+                    await self.store.keep(manifest, path)
+                except DataLossError as error:  # what stands there can't be put anew: no word about the others
+                    return f"the file of import {manifest.import_id} is damaged: {error}"
             self._seen.add(manifest.sha256)
         if await asyncio.to_thread(path.exists):
             self._not_copied.pop(manifest.sha256, None)

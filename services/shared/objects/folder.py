@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -19,7 +20,11 @@ from services.shared.serving.errors import ResourceExhaustedError
 
 Result = TypeVar("Result")
 
+logger = logging.getLogger(__name__)
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+#: Of one object, where the folder of all of them can be looked through: somebody else's file, a bad block.
+_OF_ONE = (errno.EACCES, errno.EPERM, errno.EIO)
 #: Opening a socket, or a link that leads to itself.
 _NO_FILE = (errno.ENXIO, errno.ELOOP)
 
@@ -39,6 +44,8 @@ class FolderObjects:
         self.place = str(self._above)
         self._store = place.words_of(self.place)
         self._timeout_s = place.request_timeout_s
+        #: Folders of objects that were told: they can't be looked through.
+        self._told: set[Path] = set()
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="objects")
 
     def full_name(self, name: str) -> str:
@@ -54,13 +61,19 @@ class FolderObjects:
 
     async def get(self, name: str, bytes_max: int) -> bytes:
         def get() -> bytes:
-            with _open_regular(self._folder / name) as file:
-                size_bytes = os.fstat(file.fileno()).st_size
-                if size_bytes > bytes_max:
-                    raise ObjectDamagedError(
-                        f"{self.full_name(name)} has {size_bytes} bytes, it should have {bytes_max} at most"
-                    )
-                return file.read(bytes_max)
+            try:
+                with _open_regular(self._folder / name) as file:
+                    size_bytes = os.fstat(file.fileno()).st_size
+                    if size_bytes > bytes_max:
+                        raise ObjectDamagedError(
+                            f"{self.full_name(name)} has {size_bytes} bytes, it should have {bytes_max} at most"
+                        )
+                    return file.read(bytes_max)
+            except OSError as error:
+                if not self._is_of_one(error):
+                    raise
+                mend = "look after its rights and its disk"
+                raise ObjectDamagedError(f"{self.full_name(name)} can't be read: {error.strerror}; {mend}") from error
 
         try:
             return await self._run(get)
@@ -82,7 +95,25 @@ class FolderObjects:
                         found[name] = entry.stat(follow_symlinks=False).st_size
         except FileNotFoundError:  # removed meanwhile, or nothing was put there yet
             return found
+        except OSError as error:
+            if folder == self._folder or not self._is_of_one(error):
+                raise
+            if folder not in self._told:
+                logger.warning("%s can't be looked through: %s; it is passed over", folder, error.strerror)
+            self._told.add(folder)
+            return {}
+        self._told.discard(folder)
         return found
+
+    def _is_of_one(self, error: OSError) -> bool:
+        """Whether it says nothing of the other objects."""
+        if error.errno not in _OF_ONE:
+            return False
+        try:
+            with os.scandir(self._folder):
+                return os.access(self._folder, os.R_OK | os.X_OK)
+        except OSError:
+            return False
 
     async def remove(self, names: Sequence[str]) -> None:
         def remove() -> None:

@@ -169,6 +169,20 @@ async def lacks(kept: KeptImports, manifest: types_pb2.ImportManifest, what: str
     return what in await kept.lacks([manifest])
 
 
+async def test_an_object_that_can_not_be_read_keeps_no_other_import_from_the_store(tmp_path: Path, mount: Path) -> None:
+    """Though it is the newest, which is looked at first; the store is there, and uploads go on."""
+    async with running_pusher(tmp_path) as pusher, stub_of(pusher) as stub:
+        newest = [await upload(stub, b"member_id\n%d\n" % number, f"{number}.csv") for number in range(3)][-1]
+    bad = mount / plain_name(CLUSTER) / f"{newest.import_id:06d}-{newest.sha256.hex()}" / "whole"
+    bad.parent.mkdir(parents=True)
+    bad.symlink_to("/proc/self/mem")  # reads of it fail with EIO
+    async with running_pusher(tmp_path, **settings(tmp_path)) as pusher, stub_of(pusher) as stub:
+        await until(lambda: sum(path.name == "whole" for path in objects_of(mount)) == 3, "the others in the store")
+        await until(lambda: f"{bad} can't be read: Input/output error" in pusher.kept.problem, "its name to be told")
+        await upload(stub)
+        assert await download(pusher, newest.import_id) == b"member_id\n2\n"
+
+
 async def test_damage_is_told_and_not_given_out(tmp_path: Path, mount: Path) -> None:
     async with running_pusher(tmp_path, **settings(tmp_path)) as pusher, stub_of(pusher) as stub:
         await upload(stub)

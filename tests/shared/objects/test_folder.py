@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,43 @@ async def test_what_stands_under_a_name_and_is_no_file_is_damage_of_this_object(
     with pytest.raises(ObjectDamagedError, match=f"{path} is no file"):
         await objects.get("a-1/whole", 100)
     assert await objects.get("a-1/0", 100) == b"x"
+
+
+async def test_an_object_that_can_not_be_read_says_nothing_of_the_others(
+    mount: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad block, or what somebody copied there as another user; until all of them are so."""
+    objects = FolderObjects(place_of(mount, 60.0), "company")
+    for name in ("a-1/0", "b-1/0", "b-1/whole"):
+        assert await objects.put_new(name, b"x")
+    (mount / "company/a-1/whole").symlink_to("/proc/self/mem")  # reads of it fail with EIO
+    with pytest.raises(ObjectDamagedError, match="a-1/whole can't be read: Input/output error; look after its rights"):
+        await objects.get("a-1/whole", 100)
+    open_as_is, scan_as_is = os.open, os.scandir
+    refused = f"{mount}/company/b-1"
+
+    def open_refused(path: Any, *given: Any, **more: Any) -> int:
+        if str(path).startswith(refused):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_as_is(path, *given, **more)
+
+    def scan_refused(path: Any) -> Any:
+        if str(path).startswith(refused):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan_as_is(path)
+
+    monkeypatch.setattr(os, "open", open_refused)
+    monkeypatch.setattr(os, "scandir", scan_refused)
+    with pytest.raises(ObjectDamagedError, match="b-1/0 can't be read: Permission denied"):
+        await objects.get("b-1/0", 100)
+    assert set(await objects.sizes("")) == {"a-1/0", "a-1/whole"}
+    assert await objects.sizes("b-1") == {}
+    assert await objects.get("a-1/0", 100) == b"x"
+    refused = f"{mount}/company"
+    with pytest.raises(StoreAwayError, match="Permission denied; look after the folder and its rights"):
+        await objects.get("a-1/0", 100)
+    with pytest.raises(StoreAwayError, match="Permission denied"):
+        await objects.sizes("")
 
 
 async def test_what_is_named_as_the_folder_and_is_none_is_told_so(mount: Path) -> None:
