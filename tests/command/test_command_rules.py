@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from fasttree.client import Endpoints
+from fasttree.v1 import report_pb2
 from services.shared.rules import RULE_VERSION
 from tests.command.fasttree_command import FastTree
-from tests.pusher.running_pusher import running_pusher
+from tests.fakes.reports import FakeReports
+from tests.pusher.imports.test_imports import upload
+from tests.pusher.running_pusher import running_pusher, stub_of
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ async def test_columns_are_declared_and_listed(fasttree: FastTree) -> None:
         {"column": "shoe size", "type": "decimal", "personal": False},
         {"column": "größe", "type": "text", "personal": False},
     ]
-    assert more.json == {"position": 3, "columns": columns}
+    assert more.json == {"position": 3, "columns": columns, "in_clear": False}
     assert (await fasttree("column", "list", "--json")).json == columns
     assert "shoe size  decimal" in (await fasttree("column", "list")).out
     again = await fasttree("column", "declare", "Shoe Size", "text")
@@ -41,12 +44,40 @@ async def test_columns_are_declared_and_listed(fasttree: FastTree) -> None:
 async def test_a_column_of_texts_becomes_personal_and_stays_so(fasttree: FastTree) -> None:
     await fasttree("column", "declare", "phone", "text")
     marked = await fasttree("column", "declare", "phone", "text", "--personal")
-    assert (marked.code, marked.out) == (0, "position 3; columns: phone personal text\n"), marked.err
+    assert marked.code == 0, marked.err
+    said, _, more = marked.out.partition("; what came in that column before is in clear")
+    assert said == "position 3; columns: phone personal text"
+    assert "in the log until its records are trimmed (pusher.retention_age_s)" in more
     again = await fasttree("column", "declare", "phone", "text")
     assert (again.code, "phone is declared already, as personal text: that stays" in again.err) == (1, True), again.err
     number = await fasttree("column", "declare", "tax", "integer", "--personal")
     assert (number.code, "only a column of type text can be personal" in number.err) == (1, True), number.err
     assert (await fasttree("column", "list", "--json")).json == [{"column": "phone", "type": "text", "personal": True}]
+
+
+async def test_what_lies_in_clear_of_a_column_that_becomes_personal_is_told(tmp_path: Path) -> None:
+    """By the rules before, or by the tree, where a file brought it; a column that is new has nothing."""
+    reports = await FakeReports(1).start()
+    reports.columns.append(report_pb2.ColumnDescription(name="Phone", type=report_pb2.COLUMN_TYPE_TEXT))
+    async with running_pusher(tmp_path) as pusher, stub_of(pusher) as stub:
+        at = f"127.0.0.1:{pusher.server.port}"
+        with_nodes = FastTree(tmp_path / "shell", Endpoints(pusher=at, vip=reports.address))
+        without = FastTree(tmp_path / "alone", Endpoints(pusher=at))
+
+        async def marked(fasttree: FastTree, name: str) -> bool | None:
+            ran = await fasttree("column", "declare", name, "text", "--personal", "--json")
+            assert ran.code == 0, ran.err
+            in_clear: bool | None = ran.json["in_clear"]
+            return in_clear
+
+        assert await marked(with_nodes, "name") is False
+        await upload(stub, b"member_id,phone\n1,2\n")
+        assert await marked(with_nodes, "street") is False
+        assert await marked(without, "mail") is None
+        unknown = await without("column", "declare", "town", "text", "--personal")
+        assert "; no node says whether the tree has that column from a file; if so: what came" in unknown.out
+        assert await marked(with_nodes, "phone") is True
+    await reports.stop()
 
 
 async def test_rules_are_shown_and_set(fasttree: FastTree) -> None:
