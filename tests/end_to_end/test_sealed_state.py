@@ -200,8 +200,8 @@ async def _a_lost_file_of_keys_is_told(fasttree: FastTree, keys: Path) -> None:
     async def are_told(parts: set[str]) -> bool:
         status = json.loads((await fasttree("status", "--json")).out)
         told = {each["part"] for each in status["sealing"] if "No such file" in each["problem"]}
-        alerts = [each["alert"] for each in status["problems"]]
-        return told == parts and alerts.count("FastTreeKeysUnusable") == len(parts)
+        problems = "".join(status["problems"])
+        return told == parts == {part for part in PARTS if f"{part} can't use its file of keys" in problems}
 
     away = keys.rename(keys.with_name("away"))
     await wait_for(lambda: are_told(PARTS), WAIT_S, "the lost file of keys to be told")

@@ -37,6 +37,7 @@ LISTED = {
     "services/pusher/log/disk/wal_checkpointer.py:connect": _SQLITE,
     "services/shared/personal/vault.py:connect": _SQLITE,
     "services/shared/personal/needed.py:connect": _SQLITE,
+    "services/shared/personal/beside.py:unlink": "SQLite's own, empty: of one who was killed",
     "services/pusher/log/ids/runs.py:ftruncate": _RUN,
     "services/pusher/log/ids/runs.py:pwrite": _RUN,
     "services/pusher/log/ids/runs.py:fsync": _RUN,
