@@ -10,6 +10,7 @@ from services.treenode.node.sequence_events import (
 )
 from services.treenode.node.tree_in_force import TreeInForce
 from services.treenode.replication.stream import SliceFailed
+from tests.simulator.checkers import Violation
 from tests.simulator.toy_tree import EngineFailed, ToyTree
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ def recover(node: NodeProcess, failed: EngineFailed) -> SliceFailed:
     if failed.is_whole:
         return SliceFailed(halt, node.tree.position)
     sequence = node.core.sequence
+    broke = (sequence.log_id, failed.position)
+    if broke in node.broken_by:
+        raise Violation(f"halt: {node.name} tries {failed.position} again, which broke its tree")
+    node.broken_by.add(broke)
     saved: Snapshot | None = node.disk.read("snapshot")
     stands = (sequence.log_id, sequence.import_id)
     if saved is not None and node.is_sound(saved) and (saved.log_id, saved.tree.import_id) == stands:

@@ -70,8 +70,9 @@ class NodeProcess(Service):
         #: What is skipped, as the pusher last said.
         self.skips: frozenset[int] = frozenset()
         self._planned_at: float | None = None
-        self._waiting_reads = WaitingReads(self)
-        self.periods = PeriodKeeper(self)
+        #: For the checker: of each log, the updates that broke this life's tree.
+        self.broken_by: set[tuple[str, int]] = set()
+        self._waiting_reads, self.periods = WaitingReads(self), PeriodKeeper(self)
 
     def join(self, cluster: Cluster, history: History, reign: Reign) -> None:
         """Says who is who, once all are made."""
@@ -96,8 +97,8 @@ class NodeProcess(Service):
         self._is_open = self._is_paused = False
         self._early_calls.clear()
         self._paused_turns.clear()
-        self.skips = frozenset()
-        self._planned_at = None
+        self.skips, self._planned_at = frozenset(), None
+        self.broken_by.clear()
         self.loader.start()
         self.searching.start()
         self.periods.start()

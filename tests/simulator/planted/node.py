@@ -142,7 +142,6 @@ NODE = (
         SequenceCore,
         "_lose",
         _lose_and_try_again,
-        600,  # a node that has written a snapshot meanwhile halts all the same
     ),
     plant(
         "serves-beside",
