@@ -31,8 +31,8 @@ class Company(Process):
         self._as_of_before = 0
         self._exports = 0
 
-    def export(self, *, sound: bool) -> None:
-        """Begins an export: asks the pusher for the log's end, and uploads a little later."""
+    def export(self, *, sound: bool, upload_s: float = 0.0) -> None:
+        """Begins an export: asks the pusher for the log's end, and uploads a little later, or after `upload_s`."""
         pusher = self._cluster.pusher
         if not pusher.alive or pusher.frozen or not self._cluster.network.reachable(self.name, pusher.name):
             return
@@ -57,7 +57,7 @@ class Company(Process):
         self.pending += 1
         self._exports += 1
         self.world.after(
-            (LONG_EXPORT_S if random.random() < 0.3 else EXPORT_S) * random.random(),
+            upload_s or (LONG_EXPORT_S if random.random() < 0.3 else EXPORT_S) * random.random(),
             self._upload,
             UploadRequest(ImportFile(members, sound, self._exports, in_force, tuple(tree.held)), as_of),
         )

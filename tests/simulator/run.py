@@ -14,6 +14,9 @@ from tests.simulator.faults import Storm
 from tests.simulator.node_halts import has_halted
 from tests.simulator.node_periods import kept_months, unequal_months
 from tests.simulator.result import Result, result_of
+from tests.simulator.stories.behind_damage import come_back_behind_damage
+from tests.simulator.stories.elections import power_fails, switch_over_unheard
+from tests.simulator.stories.loads import ask_again_and_again
 
 #: When faults stop, the cluster has this long to be whole again, in seconds.
 SETTLE_S = 60.0
@@ -23,6 +26,8 @@ MONTHS_SETTLE_S, MONTHS_STEP_S = 2.5 * RETRY_MAX_S, 5.0
 LATE_MAX_S = 8.0
 #: One seed of so many begins with a node that missed the first import; the nodes have heard of each other by then.
 BARE_EVERY, SETTLED_S = 8, 5.0
+#: What a seed may end with, one as likely as another.
+STORIES = (come_back_behind_damage, power_fails, switch_over_unheard, ask_again_and_again)
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,16 @@ class Run:
         elif end < 0.5 and not self.cluster.pusher.store.damaged:
             come_back_behind(self.cluster, self._light_load)
             self._calm()
+        elif end >= 0.5:
+            self._tell_story(int((end - 0.5) * 2.0 * len(STORIES)))
         self._check_months()
+
+    def _tell_story(self, number: int) -> None:
+        story = STORIES[number]
+        if not self.cluster.pusher.store.damaged:
+            self._world.tell("story", story.__name__)
+            story(self.cluster, self._light_load)
+            self._calm()
 
     def _lose_log(self) -> None:
         """The pusher comes back with an empty log of its own: the nodes serve on, and nothing is taken.

@@ -49,6 +49,9 @@ QUICK = (
     "bad-file-taken",
     "nodes-differ",
     "stale-read",
+    "broken-again",
+    "damaged-log-again",
+    "older-snapshot-taken",
     "any-log-adopted",
     "door-always-open",
     "waits-for-nobody",
@@ -61,6 +64,8 @@ QUICK = (
     "ready-behind-the-hello",
     "wall-clock",
     "elect-early",
+    "two-in-switchover",
+    "grant-before-persist",
     "epoch-reuse",
 )
 QUICK_SEEDS_MAX = 120

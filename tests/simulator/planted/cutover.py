@@ -203,9 +203,7 @@ CUTOVER = (
     plant("left-paused", "a build that failed leaves updates paused", Cutover, "_tell_pause", _left_paused, 300),
     plant("two-at-once", "two new trees are made at once", Cutover, "_go_on", _two_at_once),
     plant("cancelled-goes-on", "a build that was cancelled goes on, and swaps", Cutover, "_step", _goes_on),
-    plant(
-        "late-word", "an old build's late answer is taken for the new one's", Cutover, "_take_in", _anybodys_word, 400
-    ),
+    plant("late-word", "an old build's late answer is taken for the new one's", Cutover, "_take_in", _anybodys_word),
     Planted(
         "other-log-taken",
         "a peer's snapshot of another log is taken",
