@@ -166,15 +166,17 @@ class History:
             if stored.again or not (stored.taken or import_id in self.carried_by):
                 continue
             before = [0, *(key for key, older in imports.items() if key < import_id and older.taken)]
+            possible: set[tuple[int, ...]] = set()
             if stored.file.in_force == before[-1]:
-                possible = {stored.file.held}
-            else:
-                # Exports overlapped: what was held then, in the eyes of any import that came before.
-                possible = {
-                    tuple(self.replay(key, stored.as_of_position).held)
-                    for key in before
-                    if key == 0 or imports[key].as_of_position <= stored.as_of_position
-                }
+                possible, before = {stored.file.held}, []
+            # Exports overlapped: what was held then, in the eyes of any import that came before. One that some node
+            # took unheard comes before as well: whoever exported could not know of it, and that node may be asked.
+            unheard = [key for key in self.carried_by if key < import_id and not imports[key].taken]
+            possible |= {
+                tuple(self.replay(key, stored.as_of_position).held)
+                for key in (*before, *unheard)
+                if key == 0 or imports[key].as_of_position <= stored.as_of_position
+            }
             if carried not in possible and not (stored.nobody_knows and not carried):
                 raise Violation(f"import: {import_id} carries {carried}; held were {sorted(possible)}")
 

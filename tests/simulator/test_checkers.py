@@ -69,6 +69,21 @@ def test_a_record_of_other_updates_than_nodes_took_it_with_is_found() -> None:
         history.check_imports(_stored(taken=True))
 
 
+def test_what_a_node_carries_that_took_the_import_before_unheard_is_what_was_held_in_its_eyes() -> None:
+    """By the file's maker the second is held still; the node's tree has the member, by a file nobody else heard of."""
+    newer = IMPORT_ID + 1
+    imports = {
+        IMPORT_ID: StoredImport(FILE._replace(members={7: ((), 0)}, held=()), AS_OF, types_pb2.ImportManifest()),
+        newer: StoredImport(FILE, AS_OF, types_pb2.ImportManifest()),
+    }
+    history = _history()
+    history.took_import("node-4", newer, FILE, ())
+    with pytest.raises(Violation, match=r"5 carries \(\); held were"):
+        history.check_imports(imports)
+    history.took_import("node-4", IMPORT_ID, FILE, ())
+    history.check_imports(imports)
+
+
 def test_another_log_begins_without_what_the_imports_of_the_log_before_carried() -> None:
     history = _history()
     history.took_import("node-4", IMPORT_ID, FILE, (2,))
