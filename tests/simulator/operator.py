@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fasttree.v1 import types_pb2
@@ -29,6 +30,19 @@ class Operator:
         random = self._cluster.world.random
         act = random.choices((self._open, self._close, self._declare, self._set, self._settle), (30, 35, 10, 10, 15))[0]
         act()
+
+    def turn_month(self) -> None:
+        """Another month begins, and is over at once: the newest of those that are closed for good."""
+        rules = self._cluster.pusher.desk.door.rules
+        newest = max(month_of(each) for each in (*rules.periods, *rules.sealed_periods))
+        client = self._cluster.world.random.choice(self._cluster.clients)
+        changes = [
+            types_pb2.Update(period_opened=types_pb2.PeriodOpened(period=month_text(month), becomes_current=True))
+            for month in (newest + 1, newest + 2)
+        ]
+        closed = types_pb2.PeriodClosed(period=month_text(newest + 1))
+        for change in (*changes, types_pb2.Update(period_closed=closed)):
+            client.say(partial(rule, change=change))
 
     def _open(self) -> None:
         """The next month, mostly as the current one."""

@@ -17,6 +17,7 @@ from tests.simulator.result import Result, result_of
 from tests.simulator.stories.behind_damage import come_back_behind_damage
 from tests.simulator.stories.elections import power_fails, switch_over_unheard
 from tests.simulator.stories.loads import ask_again_and_again
+from tests.simulator.stories.months import close_month_without_room
 
 #: When faults stop, the cluster has this long to be whole again, in seconds.
 SETTLE_S = 60.0
@@ -27,7 +28,13 @@ LATE_MAX_S = 8.0
 #: One seed of so many begins with a node that missed the first import; the nodes have heard of each other by then.
 BARE_EVERY, SETTLED_S = 8, 5.0
 #: What a seed may end with, one as likely as another.
-STORIES = (come_back_behind_damage, power_fails, switch_over_unheard, ask_again_and_again)
+STORIES = (
+    come_back_behind_damage,
+    power_fails,
+    switch_over_unheard,
+    ask_again_and_again,
+    close_month_without_room,
+)
 
 
 @dataclass(frozen=True)
