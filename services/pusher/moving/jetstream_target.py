@@ -29,7 +29,7 @@ class JetstreamTarget(CopyTarget):
     def __init__(self, folder: Path, settings: LogSettings, cluster: str, log_id: str) -> None:
         self._stream = JetstreamLog(folder, settings, cluster)
         super().__init__(self._stream)
-        self.place = f"stream {settings.jetstream.nats_stream}"
+        self.place = self._stream.place
         try:
             self.begin(log_id)
         except BaseException:
@@ -66,4 +66,6 @@ class JetstreamTarget(CopyTarget):
             epoch,
             holder,
         )
-        self._stream.write([*drafts, Draft(Kind.MOVED, body=msgspec.json.encode(moved))])
+        drafts.append(Draft(Kind.MOVED, body=msgspec.json.encode(moved)))
+        # Behind it: what the copying kept is forgotten with it.
+        self._stream.write([*drafts, Draft(Kind.WORD, body=msgspec.json.encode(Word("copy_id", self.copy_id)))])

@@ -8,6 +8,7 @@
 3. In one step (a transaction, a group of messages) the copy becomes the log: it has the old one's id, its rules,
    imports and ages, and the epoch that was in force. Until then no pusher can claim it; afterwards none can claim the
    old one. What dies in between goes on when it is begun again.
+4. The claim names the copy that the log goes on by: another one, in a place of the same name, never becomes it.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ class Copied:
     moved: bool
 
 
-def copy_log(folder: Path, settings: LogSettings, cluster: str, *, finish: bool, progress: Progress) -> Copied:
-    """Copies the log of a pusher's folder to where the settings name; `finish`: and moves it there.
+def copy_log(
+    folder: Path, settings: LogSettings, cluster: str, *, finish: bool, progress: Progress, instead_of: str = ""
+) -> Copied:
+    """Copies the log of a pusher's folder to where the settings name; `finish`: and moves it there. `instead_of`: a
+    copy to which it was moved, and which was lost before it was complete.
 
     Raises:
         LogStoreError: Why not. What was copied stays, for the next time.
@@ -51,10 +55,14 @@ def copy_log(folder: Path, settings: LogSettings, cluster: str, *, finish: bool,
         with TemporaryDirectory() as mark:
             target = _target(Path(mark), settings, cluster, source.log_id)
             try:
+                if target.is_the_log and source.fence().holder.startswith(MOVED):
+                    return Copied(source.log_id, source.ends(), source.old_ids(), moved=True)
+                if target.is_the_log:
+                    raise LogStoreError(f"{target.place} holds this log already, and its pusher here can write it, too")
                 old_ids = _copy(source, target, progress)
                 if finish:
                     _check(source, target, progress)
-                    old_ids = _finish(source, target, progress)
+                    old_ids = _finish(source, target, progress, instead_of)
                 ends = LogEnds(source.ends().first, target.last_position)
                 return Copied(source.log_id, ends, old_ids, finish)
             finally:
@@ -94,7 +102,7 @@ def _copy(source: SqliteSource, target: CopyTarget, progress: Progress) -> int:
                 continue  # it was trimmed just now
             raise LogDamagedError(f"log record at position {target.last_position + 1} is missing")
         target.add(piece)
-        progress("copying the log", target.last_position - first + 1, end - first + 1)
+        progress("copying the log", min(target.last_position, end) - first + 1, end - first + 1)
     # Behind the records: what was trimmed before they were copied is in these by now.
     return sum(target.add_ids(path) for path in source.id_files())
 
@@ -114,11 +122,11 @@ def _check(source: SqliteSource, target: CopyTarget, progress: Progress) -> None
         progress("comparing the copy", min(position, last) - first, last - first + 1)
 
 
-def _finish(source: SqliteSource, target: CopyTarget, progress: Progress) -> int:
+def _finish(source: SqliteSource, target: CopyTarget, progress: Progress, instead_of: str) -> int:
     fence = source.fence()
     if not fence.holder.startswith(MOVED):  # else a run before this one has come so far
         target.keep("copied_holder", f"{fence.holder}.")
-    source.end_here(target.place)
+    source.end_here(target.place, target.copy_id, instead_of)
     _check_place(source)
     old_ids = _copy(source, target, progress)
     small = Small(

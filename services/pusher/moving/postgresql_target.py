@@ -23,7 +23,7 @@ class PostgresqlTarget(CopyTarget):
     def __init__(self, folder: Path, settings: LogSettings, cluster: str, log_id: str) -> None:
         self._schema = PostgresqlLog(folder, settings, cluster)
         super().__init__(self._schema)
-        self.place = f"schema {settings.postgresql.log_schema}"
+        self.place = f"schema {settings.postgresql.log_schema} at {self._schema.place}"
         self._tables = f'"{settings.postgresql.log_schema}"'
         try:
             self.begin(log_id)

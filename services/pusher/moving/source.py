@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from fasttree.v1 import types_pb2
 from services.pusher.log.disk.writing import read_fence
-from services.pusher.log.fencing.fence import MOVED, Fence
+from services.pusher.log.fencing.fence import COPY, MOVED, Fence
+from services.pusher.log.ids.runs import Run
 from services.pusher.log.inspection import log_path, runs_of
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogDamagedError, LogEnds, LogStoreError
@@ -71,6 +72,10 @@ class SqliteSource:
         """Those with the ids of trimmed records."""
         return runs_of(self._connection, self._folder / "ids")
 
+    def old_ids(self) -> int:
+        """How many ids of trimmed records there are."""
+        return sum(Run(path).count for path in self.id_files())
+
     def table(self, name: str) -> list[tuple[Any, ...]]:
         """All of a small table, in the order of its first column."""
         return self._rows(f"SELECT * FROM {name} ORDER BY 1")
@@ -85,14 +90,27 @@ class SqliteSource:
         rows = self._rows("SELECT value FROM meta WHERE name = 'running_s'")
         return str(rows[0][0]) if rows else "0"
 
-    def end_here(self, place: str) -> None:
-        """Nobody writes this log any more, whatever they know of it. Raises as `LogStore.claim`."""
+    def end_here(self, place: str, copy_id: str, instead_of: str = "") -> None:
+        """Nobody writes this log any more, whatever they know of it: it goes on in one place alone, by that copy of it.
+        `instead_of`: a copy that is given up for this one.
+
+        Raises:
+            LogStoreError: It was moved to another place; or as `LogStore.claim`.
+        """
         fence = self.fence()
-        if fence.holder == MOVED + place:
-            return
+        if fence.holder.startswith(MOVED):
+            before, _, moved_id = fence.holder.removeprefix(MOVED).rpartition(COPY)
+            if moved_id == copy_id:
+                return
+            if not instead_of or moved_id != instead_of:
+                raise LogStoreError(
+                    f"this log was moved to {before or moved_id} already: go on there. Only where what is there was "
+                    "lost before the command said `moved`, and no pusher ever had it, "
+                    f"--instead-of {moved_id} moves the log to {place}"
+                )
         log = SqliteLog(self._folder)
         try:
-            log.claim(fence.epoch + 1, MOVED + place)
+            log.claim(fence.epoch + 1, f"{MOVED}{place}{COPY}{copy_id}")
         finally:
             log.close()
 

@@ -3,6 +3,7 @@ copies: another one goes on from there."""
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,17 +26,27 @@ class Small(NamedTuple):
 
 
 class CopyTarget(ABC):
-    """The copy. `place`: where it is, in words."""
+    """The copy.
+
+    Attributes:
+        place: Where it is, in words.
+        copy_id: Which copy it is: two places may have the same name.
+        is_the_log: All is here, and was moved here: there is nothing left to copy.
+    """
 
     place: str
 
     def __init__(self, log: LogStore) -> None:
         self._log = log
+        self.copy_id, self.is_the_log = "", False
 
     def begin(self, log_id: str) -> None:
         """Takes the place for the copy of that log. Raises LogStoreError where something else is there."""
         fence, ends = self._log.fence(), self._log.ends()
-        begun = self.kept("copied_log_id")
+        begun, self.copy_id = self.kept("copied_log_id"), self.kept("copy_id")
+        if fence.holder != COPYING and self._log.log_id == log_id:
+            self.is_the_log = True
+            return
         if fence.holder != COPYING and (fence.claims or ends.last):
             raise LogStoreError(f"{self.place} holds a log already: name an empty one")
         if begun not in ("", log_id):
@@ -43,6 +54,9 @@ class CopyTarget(ABC):
         self._log.claim(max(fence.epoch, 1), COPYING)
         if not begun:
             self.keep("copied_log_id", log_id)
+        if not self.copy_id:
+            self.copy_id = uuid.uuid4().hex
+            self.keep("copy_id", self.copy_id)
 
     @property
     def last_position(self) -> int:

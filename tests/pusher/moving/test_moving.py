@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -51,8 +52,10 @@ def old(tmp_path: Path) -> Iterator[SqliteLog]:
     store.close()
 
 
-def copied(folder: Path, settings: LogSettings, *, finish: bool = False) -> Copied:
-    return copy_log(folder, settings, "test", finish=finish, progress=lambda what, done, total: None)
+def copied(folder: Path, settings: LogSettings, *, finish: bool = False, instead_of: str = "") -> Copied:
+    return copy_log(
+        folder, settings, "test", finish=finish, progress=lambda what, done, total: None, instead_of=instead_of
+    )
 
 
 def put(store: SqliteLog, first: int, count: int) -> None:
@@ -139,8 +142,52 @@ def test_what_ended_in_the_middle_goes_on(
     assert new.fence()[:2] == (3, "a")
     assert list(new.append(*ids_and_contents(orders(0, 2501))).positions) == list(range(1, 2502))
     new.close()
-    with pytest.raises(LogStoreError, match="holds a log already"):
-        copied(folder, settings)
+    # The command may have died before it said so: whoever runs it again hears how it is.
+    for finish in (False, True):
+        assert copied(folder, settings, finish=finish) == Copied(old.log_id, LogEnds(500, 2500), 499, True)
+
+
+def test_the_log_goes_on_in_one_place_alone(
+    old: SqliteLog,
+    settings: LogSettings,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two servers may have a schema, or a stream, of one name each."""
+    put(old, 0, 10)
+    folder = tmp_path / "state"
+    made = schema_settings if settings.log_store == "postgresql" else stream_settings
+    target = PostgresqlTarget if settings.log_store == "postgresql" else JetstreamTarget
+    monkeypatch.setattr(PostgresqlLog, "place", "schema log at db1")
+    monkeypatch.setattr(JetstreamLog, "place", "schema log at db1")
+
+    def dies(target: object, *values: object) -> None:
+        raise KeyboardInterrupt
+
+    with made(request.getfixturevalue(settings.log_store)) as elsewhere:
+        assert copied(folder, elsewhere).moved is False
+        with monkeypatch.context() as patched:
+            patched.setattr(target, "finish", dies)
+            with pytest.raises(KeyboardInterrupt):
+                copied(folder, settings, finish=True)
+        with pytest.raises(LogStoreError, match=r"was moved to .*db1 already: go on there") as told:
+            copied(folder, elsewhere, finish=True)
+        first_copy = re.search(r"--instead-of (\w{32})", str(told.value))
+        assert first_copy is not None
+        with pytest.raises(DeposedError, match="let `fasttree log copy` finish"):
+            opened(tmp_path / "elsewhere", elsewhere).claim(9, "b")
+        with pytest.raises(LogStoreError, match="go on there"):
+            copied(folder, elsewhere, finish=True, instead_of="0" * 32)
+        assert copied(folder, elsewhere, finish=True, instead_of=first_copy[1]).moved is True
+        # The one that was given up never becomes the log.
+        with pytest.raises(LogStoreError, match="go on there"):
+            copied(folder, settings, finish=True)
+        with pytest.raises(DeposedError, match="let `fasttree log copy` finish"):
+            opened(tmp_path / "here", settings).claim(9, "b")
+        new = opened(tmp_path / "new", elsewhere).claim_alone()
+        assert new.ends() == LogEnds(1, 10)
+        new.close()
 
 
 def test_another_log_is_no_target_and_a_copy_that_differs_is_told(

@@ -48,6 +48,12 @@ class LogCopiedJson(TypedDict):
 @click.option("--ca-file", default="", help="As pusher.nats_ca_file.")
 @key_file_option
 @click.option("--finish", is_flag=True, help="The last step: the old log takes nothing more, the copy is the log.")
+@click.option(
+    "--instead-of",
+    metavar="COPY",
+    default="",
+    help="A copy that --finish had begun to move the log to, and that was lost before it said `moved`.",
+)
 @json_option
 def copy_command(
     session: Session,
@@ -57,6 +63,7 @@ def copy_command(
     schema: str,
     stream: str,
     finish: bool,
+    instead_of: str,
     key_file: str,
     **options: Any,
 ) -> None:
@@ -78,7 +85,14 @@ def copy_command(
     use_keys(key_file)
     progress = Progress(quiet=session.json)
     try:
-        copied = copy_log(folder, settings, cluster, finish=finish, progress=partial(progress.percent, unit="records"))
+        copied = copy_log(
+            folder,
+            settings,
+            cluster,
+            finish=finish,
+            progress=partial(progress.percent, unit="records"),
+            instead_of=instead_of,
+        )
     except ImportError as error:
         raise CommandError(f"this needs {error.name}: {_install(settings)}") from None
     except (LogStoreError, OSError) as error:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from services.pusher.log.store import DeposedError
 
-#: Holders that are no pushers: of a log that is another store's by now (with the name of that place behind it), and of
-#: one that is not complete yet.
+#: Holders that are no pushers: of a log that is another store's by now (with the name of that place behind it, and
+#: which copy of the log it is that is there), and of one that is not complete yet.
 MOVED = "moved to "
+COPY = ", copy "
 COPYING = "copying"
 
 
@@ -29,7 +30,7 @@ class Fence(NamedTuple):
         """The one after a claim. Raises DeposedError where it is refused."""
         if epoch < 1:
             raise ValueError(f"epochs begin at 1, not {epoch}")
-        if self.holder.startswith(MOVED):
+        if self.holder.startswith(MOVED) and not holder.startswith(MOVED):
             raise DeposedError(self.epoch, f"this log was {self.holder}: see to pusher.log_store and pusher.log_url")
         if self.holder == COPYING and holder != COPYING:
             raise DeposedError(self.epoch, "the log is still being copied here: let `fasttree log copy` finish")

@@ -199,6 +199,11 @@ class JetstreamLog(EngineLog):
             return None
         return self._readers.read(position + 1, self._ends.last, bytes_max)
 
+    @property
+    def place(self) -> str:
+        """The stream and its servers, in words."""
+        return self._stream.place
+
     def write(self, drafts: Sequence[Draft]) -> None:
         """One group of messages, as `Writer.write`: for who moves a log here."""
         self._writer.write(drafts)

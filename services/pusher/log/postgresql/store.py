@@ -130,6 +130,11 @@ class PostgresqlLog(EngineLog):
             return None
         return self._readers.read(position + 1, self._ends.last, bytes_max)
 
+    @property
+    def place(self) -> str:
+        """The server, in words."""
+        return self._connecting.place
+
     def write(self, body: Callable[[Transaction], Any]) -> Any:
         """One transaction, as `Writer.write`: for who moves a log here."""
         result = self._writer.write(body)
