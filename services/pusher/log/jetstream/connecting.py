@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import ssl
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
@@ -33,6 +34,32 @@ Result = TypeVar("Result")
 
 #: Least version of the servers: reads many messages in one request.
 _VERSION_MIN: Final = (2, 11)
+
+
+class _Client(Client):
+    """nats-py's, which tells a server who it is only where the connection is as the settings have it.
+
+    By itself it goes on in the clear, password and all, where a server says that it asks for no TLS: whoever sits in
+    between can say that.
+    """
+
+    def __init__(self, *, encrypts: bool) -> None:
+        super().__init__()
+        self._encrypts = encrypts
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._encrypts and not info.get("tls_required"):
+            if not info.get("tls_available"):
+                raise ClearError(
+                    "it does not encrypt, and the settings ask for that (tls://, nats_ca_file or "
+                    "nats_certificate_file): give it certificates"
+                )
+            info["tls_required"] = True  # it takes both
+        await super()._process_info(info, initial_connection)
+
+
+class ClearError(nats.errors.Error):
+    """The server does not encrypt; nothing was said to it."""
 
 
 class AwayError(Exception):
@@ -97,7 +124,7 @@ class Connection:
             if settings.nats_credentials_file:
                 Path(settings.nats_credentials_file).read_bytes()
                 options["user_credentials"] = settings.nats_credentials_file
-            if url.startswith("tls:") or settings.nats_ca_file:
+            if url.startswith("tls:") or settings.nats_ca_file or settings.nats_certificate_file:
                 context = ssl.create_default_context(cafile=settings.nats_ca_file or None)
                 if settings.nats_certificate_file:
                     context.load_cert_chain(settings.nats_certificate_file, settings.nats_key_file or None)
@@ -168,15 +195,16 @@ class Connection:
                     self._live = await self._connect(server)
                 except (TimeoutError, OSError, nats.errors.Error) as error:
                     self._next += 1
-                    problems.append(f"{urlsplit(server).netloc}: {in_words(error)}")
+                    problems.append(f"{urlsplit(server).netloc}: {_why_not(error)}")
                 else:
                     return self._live
             raise AwayError("; ".join(problems), was_sent=False)
 
     async def _connect(self, server: str) -> _Live:
         limit_s = self._settings.nats_connect_timeout_s
-        client = Client()
+        client = _Client(encrypts="tls" in self._options)
         live = _Live(client, self._loop.create_future())
+        is_connecting = True
 
         async def lost() -> None:
             if not live.lost.done():
@@ -184,6 +212,8 @@ class Connection:
 
         async def told(error: Exception) -> None:
             logger.debug("NATS: %s", error)
+            if is_connecting:  # else nats-py tries the same server again, until the time is over
+                raise error if isinstance(error, OSError | nats.errors.Error) else nats.errors.Error(in_words(error))
             if "permissions violation" in str(error).lower():
                 live.denied = in_words(error)
                 await lost()
@@ -198,6 +228,7 @@ class Connection:
         except BaseException:
             await self._drop(live)
             raise
+        is_connecting = False
         version = client.connected_server_version
         if (version.major, version.minor) < _VERSION_MIN:
             await self._drop(live)
@@ -297,6 +328,16 @@ def in_words(error: BaseException) -> str:
     """An error in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:300]
+
+
+def _why_not(error: BaseException) -> str:
+    """Why a server does not serve us, with the mend where that is known."""
+    words = in_words(error)
+    if isinstance(error, ConnectionError) and error.errno:  # asyncio has other words for it
+        return os.strerror(error.errno)
+    if "authorization" in words.lower():
+        return f"{words}: see to the user of log_url, and to nats_password_file or nats_credentials_file"
+    return words
 
 
 def _servers_of(url: str) -> tuple[list[str], str]:
