@@ -223,7 +223,7 @@ class Pusher:
             membership=self.membership,
             log_damage=self._log_damage,
             log_gone=lambda: self.store.damage.gone,
-            log_full=lambda: self.admission.core.full,
+            log_waits=lambda: self.admission.core.full or self.store.waits_for(),
             log_durability=self.store.durability,
             imports_kept=self.kept.told,
             draining=self.draining,
@@ -319,17 +319,17 @@ class Pusher:
 
     def _address(self) -> str:
         """host:port at which nodes reach this pusher."""
-        if self.settings.advertise:
-            return self.settings.advertise
-        host = self.settings.listen_host
-        return address_of("127.0.0.1" if host in EVERY_ADDRESS else host, self.server.port)
+        own = self.settings.listen_host
+        reached = "127.0.0.1" if own in EVERY_ADDRESS else own
+        return self.settings.advertise or address_of(reached, self.server.port)
 
     def _is_ready(self) -> Verdict:
         if self.draining.is_set():
             return Verdict(False, "stopping")
         problem = self._closed or self.admission.core.full if self.server.port else "starting"
-        # Whoever needs none of the damaged records is served as ever.
-        return Verdict(not problem, "; ".join(filter(None, (problem or "ready", self._log_damage()))))
+        # A short wait is no reason to be left alone, nor are damaged records that nobody needs.
+        told = dict.fromkeys((problem or "ready", self.store.waits_for(), self._log_damage()))
+        return Verdict(not problem, "; ".join(filter(None, told)))
 
     @property
     def _closed(self) -> str:

@@ -63,7 +63,8 @@ class Parts:
     #: In words; empty where none is known.
     log_damage: Callable[[], str]
     log_gone: Callable[[], str]
-    log_full: Callable[[], str]
+    #: Why pushes are refused, or wait yet, until the log can be written; empty where it can.
+    log_waits: Callable[[], str]
     log_durability: Callable[[], Durability]
     imports_kept: Callable[[], pusher_pb2.ImportsKept]
     draining: asyncio.Event
@@ -119,7 +120,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             imports=parts.catalog.told(_IMPORTS_TOLD_MAX),
             started_at=parts.started_at,
             differences=parts.comparison.differences(),
-            closed_reason=parts.lineage.closed or parts.log_gone() or parts.log_full(),
+            closed_reason=parts.lineage.closed or parts.log_gone() or parts.log_waits(),
             log_damage=parts.log_damage(),
             rules=rules_message(parts.rules()),
             known_rule_version=RULE_VERSION,

@@ -124,7 +124,7 @@ def _add_outcomes(receipts: list[pusher_pb2.Receipt], answer: Answer[Content]) -
 def _refusals(batch: Batch[Content], result: NotStored) -> list[pusher_pb2.Receipt]:
     code, message = code_pb2.DATA_LOSS, str(result.error)
     if result.problem is AppendProblem.FULL:
-        code, message = code_pb2.RESOURCE_EXHAUSTED, f"the log is full, push again later: {result.error}"
+        code, message = code_pb2.RESOURCE_EXHAUSTED, f"the log takes nothing now, push again later: {result.error}"
     return [pusher_pb2.Receipt(update_id=update_id, code=code, message=message) for update_id in batch.update_ids]
 
 

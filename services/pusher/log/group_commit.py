@@ -24,7 +24,14 @@ from enum import Enum
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from fasttree.v1 import types_pb2
-from services.pusher.log.store import Appended, LogDamagedError, LogGoneError, LogSealedError, StoreFullError
+from services.pusher.log.store import (
+    Appended,
+    LogDamagedError,
+    LogGoneError,
+    LogSealedError,
+    LogStoreError,
+    StoreFullError,
+)
 from services.shared.rules import NO_RULES, Rules, RulesHistory, judge
 
 Content = TypeVar("Content")
@@ -34,7 +41,7 @@ Other = TypeVar("Other")
 class AppendProblem(Enum):
     """Why a push was not stored."""
 
-    #: No room, or the disk fails: it may work later.
+    #: No room, or the disk fails, or the log's servers refuse us something: it may work later.
     FULL = "full"
     #: A record with one of the ids is damaged, or sealed by a key that is not here, or the log's files are gone: it
     #: does not work until somebody acts.
@@ -216,7 +223,7 @@ class WriteQueue(Generic[Content, Other]):
 def not_stored(group: Sequence[Push[Content]], error: Exception) -> Results:
     """What each push of a group is told whose commit failed."""
     problem = AppendProblem.FAULT
-    if isinstance(error, StoreFullError):
+    if isinstance(error, StoreFullError) or type(error) is LogStoreError:
         problem = AppendProblem.FULL
     elif isinstance(error, LogDamagedError | LogSealedError | LogGoneError):
         problem = AppendProblem.DAMAGED

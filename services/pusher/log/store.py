@@ -375,6 +375,10 @@ class LogStore(ABC):
     def durability(self) -> Durability:
         """What this store promises, as far as it knows at the moment. Never waits."""
 
+    def waits_for(self) -> str:
+        """What a write waits for that is away, and the mend, in one line; empty where none does. Never waits."""
+        return ""
+
     @abstractmethod
     def size_bytes(self) -> int:
         """What the store takes on disk, about."""

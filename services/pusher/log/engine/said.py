@@ -19,6 +19,9 @@ class TriesAgain:
     Args:
         logger: Where to.
         now_s: A clock that only grows.
+
+    Attributes:
+        waits_for: Why it was tried again last; empty once it answers.
     """
 
     def __init__(self, logger: logging.Logger, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -28,9 +31,11 @@ class TriesAgain:
         self._told_s: dict[str, float] = {}
         #: Something was told, and not yet that it is over.
         self._is_away = False
+        self.waits_for = ""
 
     def because(self, why: str) -> None:
         """It is away, and tried again."""
+        self.waits_for = why
         with self._lock:
             now_s = self._now_s()
             self._told_s = {text: at_s for text, at_s in self._told_s.items() if now_s - at_s < AGAIN_S}
@@ -41,6 +46,7 @@ class TriesAgain:
 
     def over(self, place: str) -> None:
         """It answers."""
+        self.waits_for = ""
         if not self._is_away:
             return
         with self._lock:

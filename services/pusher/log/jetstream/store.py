@@ -301,6 +301,10 @@ class JetstreamLog(EngineLog):
         """See `LogStore`: as of the last look."""
         return self._durability
 
+    def waits_for(self) -> str:
+        away = self._stream.tries_again.waits_for
+        return f"{away}; see to the servers" if away else ""
+
     def _look_at_promise(self) -> None:
         """What the stream and its servers are set to. Raises AwayError, LogStoreError."""
         info: StreamInfo = self._stream.patiently(self._stream.info)

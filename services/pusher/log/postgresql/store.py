@@ -304,7 +304,16 @@ class PostgresqlLog(EngineLog):
         )
 
     def try_room(self) -> None:
-        self.write(lambda transaction: self._set(transaction, "room", "x" * _ROOM_BYTES))
+        def write(transaction: Transaction) -> None:
+            # As a push would: each table has room, and rights, of its own.
+            connection, tables = transaction.connection, self._tables
+            self._set(transaction, "room", "x" * _ROOM_BYTES)
+            connection.execute(f"INSERT INTO {tables}.records VALUES (0, '', '')")
+            connection.execute(f"INSERT INTO {tables}.ids VALUES ('', 0, 0)")
+            connection.execute(f"DELETE FROM {tables}.records WHERE position = 0")
+            connection.execute(f"DELETE FROM {tables}.ids WHERE update_id = ''")
+
+        self.write(write)
         self.write(
             lambda transaction: transaction.connection.execute(f"DELETE FROM {self._tables}.meta WHERE name = 'room'")
         )
@@ -337,6 +346,9 @@ class PostgresqlLog(EngineLog):
     def durability(self) -> Durability:
         """See `LogStore`: as of the last look."""
         return self._durability
+
+    def waits_for(self) -> str:
+        return self._writer.waits_for
 
     def _look_at_promise(self, connection: Connection) -> None:
         """What a commit waits for, by the server's settings."""

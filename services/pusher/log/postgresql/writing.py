@@ -119,6 +119,11 @@ class Writer:
             f"AND state_change < clock_timestamp() - interval '{_HELD_S} s' AND pid <> pg_backend_pid()"
         )
 
+    @property
+    def waits_for(self) -> str:
+        """Why the server is tried again at the moment; empty where it is not."""
+        return self._tries_again.waits_for
+
     # -- the connection
 
     def connection(self) -> Connection:

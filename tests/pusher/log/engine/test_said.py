@@ -91,7 +91,12 @@ def test_a_patient_call_to_nats_that_is_away_writes_one_line(caplog: pytest.LogC
     connection = Connection("nats://127.0.0.1:4222", settings)  # is never asked for
     stream = Stream(connection, settings)
     try:
-        _is_told_once(caplog, lambda call: stream.patiently(call, 0.2), AwayError("no answer", was_sent=False))
+        _is_told_once(
+            caplog,
+            lambda call: stream.patiently(call, 0.2),
+            lambda: stream.tries_again.waits_for,
+            AwayError("no answer", was_sent=False),
+        )
     finally:
         connection.close()
 
@@ -100,13 +105,16 @@ def test_a_patient_call_to_postgresql_that_is_away_writes_one_line(caplog: pytes
     settings = PostgresqlSettings(log_patience_s=0.2)
     writer = Writer(Connecting("postgresql://pusher@db1/company", settings), settings)
     try:
-        _is_told_once(caplog, writer.patiently, psycopg.OperationalError("no answer"))
+        _is_told_once(caplog, writer.patiently, lambda: writer.waits_for, psycopg.OperationalError("no answer"))
     finally:
         writer.close()
 
 
 def _is_told_once(
-    caplog: pytest.LogCaptureFixture, patiently: Callable[[Callable[[], int]], int], error: Exception
+    caplog: pytest.LogCaptureFixture,
+    patiently: Callable[[Callable[[], int]], int],
+    waits_for: Callable[[], str],
+    error: Exception,
 ) -> None:
     calls = 0
 
@@ -118,7 +126,9 @@ def _is_told_once(
     with pytest.raises(StoreFullError):
         patiently(away)
     assert calls > 1
+    assert "no answer" in waits_for()
     (line,) = [line for line in caplog.messages if line.endswith("tries again")]
     assert "no answer" in line
     assert patiently(lambda: 7) == 7
+    assert waits_for() == ""
     assert caplog.messages[-1].endswith("answers again")

@@ -87,6 +87,14 @@ def test_a_pusher_needs_no_more_than_it_is_granted(
     store.try_room()
     store.tend()
     assert list(store.append(*ids_and_contents([order(1), order(10)])).positions) == [2, 11]
+    # One that was taken away is missed by whoever looks for room, too: nobody has to push to find it given back.
+    server.psql(f"REVOKE INSERT ON {schema}.records FROM {role}")
+    for call in (lambda: store.append(*ids_and_contents([order(11)])), store.try_room):
+        with pytest.raises(LogStoreError, match="permission denied for table records; grant what"):
+            call()
+    server.psql(f"GRANT INSERT ON {schema}.records TO {role}")
+    store.try_room()
+    assert list(store.append(*ids_and_contents([order(11)])).positions) == [12]
     store.close()
     with psycopg.connect(its.log_url, autocommit=True) as connection:
         for statement in (
