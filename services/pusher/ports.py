@@ -90,6 +90,9 @@ class PusherPorts:
 
     def serve(self, part: Answering) -> None:
         """Calls that begin from now on are that part's."""
+        if self._answering is not None:
+            self._answering.metrics.tells = False
+        part.metrics.tells = True
         self._answering = part
         self.let_go()
 

@@ -159,6 +159,8 @@ class _Waiting:
             "log_damaged_records", "1: the log is damaged beyond opening: an alarm", lambda: not self.problem.is_away
         )
         metrics.gauge("closed", "1: no pushes are taken: an alarm", lambda: 1)
+        metrics.process(settings.state_path)
+        self._metrics = metrics
         self._http = OpsPort("pusher.http_port", metrics, {"/readyz": lambda: Verdict(False, self.problem.reason)})
         address = address_of(settings.listen_host, settings.port)
         services: list[tuple[Any, Any]] = [
@@ -175,6 +177,7 @@ class _Waiting:
     async def stop(self) -> None:
         await self._server.stop(0.0)
         await self._http.stop()
+        self._metrics.close()
 
 
 class _Servicer(pusher_pb2_grpc.PusherServiceServicer):

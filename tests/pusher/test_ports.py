@@ -20,6 +20,7 @@ from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import Verdict
+from services.shared.telemetry.figures.reading import NewestReading
 from tests.waiting import until
 
 NEXT = "127.0.0.1:7"
@@ -128,3 +129,24 @@ async def test_whose_part_ends_with_nobody_to_follow_is_told_to_try_again() -> N
         with pytest.raises(grpc.aio.AioRpcError, match="the pusher is stopping; try again") as caught:
             await push.read()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_collector_gets_the_figures_of_the_part_that_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = NewestReading(0.005)
+    monkeypatch.setattr("services.shared.serving.metrics.own_figures", lambda: newest)
+    parts = {name: part(name, stands_by=name == "standby") for name in ("standby", "active")}
+    for name, each in parts.items():
+        each.metrics.gauge(name, f"Of the {name}.", lambda: 1)
+    ports = PusherPorts(PusherSettings.of(listen_host="127.0.0.1", port=0, http_port=0))
+    try:
+        for name in ("standby", "active", "standby"):
+            ports.serve(parts[name])
+            newest.take()
+            for _ in range(4):
+                await until(lambda: bool(newest._waiting), "a reading")
+                reading = newest.take()
+                assert reading is not None
+                assert [figure.name for figure in reading.figures] == [f"t_{name}"]
+    finally:
+        for each in parts.values():
+            each.metrics.close()

@@ -72,7 +72,7 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
     ) -> None:
         self.core, self.background = PusherTurn(clock.now_s()), Background()
         super().__init__(self.core, clock, self.background, "taking turns")
-        self._name, self._ports = name, ports
+        self._name, self.ports = name, ports
         self._follow, self._act = follow, act
         self._link = link(self._status, self.feed)
         #: host:port at which others reach it.
@@ -92,8 +92,8 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
 
     async def start(self) -> None:
         """Begins to stand by. Raises OSError where a port is taken."""
-        self._ports.serve(self._standby.answering)
-        await self._ports.start()
+        self.ports.serve(self._standby.answering)
+        await self.ports.start()
         self._begin_to_follow()
         self._turning = self.background.start(self._take_turns(), "takes turns")
         self.background.start(self._link.run(), "keeps the lease")
@@ -103,13 +103,13 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         self.shut()
         self._standby.is_ending = True
         self._link.say()
-        self._ports.serve(self._standby.answering)
+        self.ports.serve(self._standby.answering)
         if self._turning is not None:
             # To the end of the turn: half of one would leave a part that nobody stops.
             self._turns.put_nowait(None)
             await asyncio.wait([self._turning])
         await self._stop_serving()
-        await self._ports.stop(0.0)
+        await self.ports.stop(0.0)
         await self.background.stop()
         self._standby.answering.metrics.close()
         await self._log.close()
@@ -120,9 +120,9 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         """Calls wait while this pusher is about to be active."""
         turn = self.core.turn
         if (turn is Turn.CLAIMING and not self.core.problem) or (turn is Turn.ACTIVE and self._active is None):
-            self._ports.hold()
+            self.ports.hold()
         else:
-            self._ports.let_go()
+            self.ports.let_go()
 
     def _perform(self, action: TurnAction) -> None:
         match action:
@@ -133,7 +133,7 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
                 self._turns.put_nowait(action)
             case StepDown(reason):
                 logger.warning("is not the active pusher any more: %s", reason)
-                self._ports.serve(self._standby.answering)
+                self.ports.serve(self._standby.answering)
                 self._turns.put_nowait(action)
             case Say():
                 self._link.say()

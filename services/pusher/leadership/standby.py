@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 from fasttree.v1 import import_source_pb2_grpc, pusher_pb2_grpc, types_pb2
@@ -18,6 +19,7 @@ from services.shared.files.threads import in_thread
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import Verdict
+from services.shared.serving.server import GrpcServer
 
 logger = logging.getLogger(__name__)
 
@@ -140,9 +142,17 @@ class FollowedLog:
 
 
 class Standby:
-    """What answers while this pusher stands by. `log`: what it follows now."""
+    """What answers while this pusher stands by.
 
-    def __init__(self, cluster: str, turn: PusherTurn, log: Callable[[], FollowedLog]) -> None:
+    Args:
+        log: What it follows now.
+        server: At the port that it shares with the active part.
+        folder: Its state's.
+    """
+
+    def __init__(
+        self, cluster: str, turn: PusherTurn, log: Callable[[], FollowedLog], server: GrpcServer, folder: Path
+    ) -> None:
         self._turn, self._log = turn, log
         #: This process ends.
         self.is_ending = False
@@ -152,6 +162,10 @@ class Standby:
             "followed_position", "The end of the log, as far as this pusher has read.", lambda: log().position
         )
         metrics.gauge("unfit", "1 while this pusher can't read the log: an alarm", lambda: bool(log().problem))
+        metrics.calls([server.calls])
+        metrics.connections([server.connections])
+        metrics.callers([server.callers])
+        metrics.process(folder)
         self.answering = Answering(_Servicer(self), _NoFiles(self), metrics, self._is_ready, refusal=self.refusal)
 
     @property

@@ -73,6 +73,10 @@ class Metrics:
         labels: On every figure.
         origin: What the process is, for a further metric named target_info, and the meter's name as a label of every
             figure; None: neither.
+
+    Attributes:
+        tells: A collector is sent what is here. Of several parts that answer in turns at one process's ports, the one
+            that does.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Metrics:
         origin: Mapping[str, str] | None = None,
     ) -> None:
         self._prefix = prefix
+        self.tells = True
         #: What it shows, or would in another process: some figures are of settings that not everybody has.
         self.declared: list[Declared] = []
         self._loop_watch: LoopWatch | None = None
@@ -257,9 +262,11 @@ class Metrics:
             self._timer.close()
         self._provider.shutdown()
 
-    def _read(self) -> Reading:
-        """All figures now, for a collector."""
+    def _read(self) -> Reading | None:
+        """All figures now, for a collector; None where it is to have others."""
         assert self._reader is not None
+        if not self.tells:
+            return None
         figures = [*self._reader.figures(), *(each.figure() for each in self._histograms)]
         return Reading([figure for figure in figures if figure.points], self._begun_ns, time.time_ns())
 

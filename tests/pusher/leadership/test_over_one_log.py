@@ -89,6 +89,12 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
             assert await call.code() is grpc.StatusCode.FAILED_PRECONDITION
             assert f"this pusher stands by: {before} is active at " in await call.details()
 
+        # Its own process is watched as the active one's: version, disk, memory, who calls.
+        for turns in both:
+            page = turns.ports.text().decode()
+            for figure in ("build", "disk_free_bytes", "event_loop_delay_seconds", "calls_open", "connections_open"):
+                assert f"\nfasttree_pusher_{figure}{{" in page, (turns.address, figure)
+
         (tmp_path / "tree.csv").write_text(IMPORT)
         await client.upload_import(tmp_path / "tree.csv")
         lacks = "lacks the file of import 1" if engine != "sqlite" else ""

@@ -12,7 +12,7 @@ from services.shared.telemetry.figures.reading import NewestReading, Reading
 class ReadingTimer:
     """Runs on the loop until it is closed; where there is none, it does nothing."""
 
-    def __init__(self, read: Callable[[], Reading], newest: NewestReading) -> None:
+    def __init__(self, read: Callable[[], Reading | None], newest: NewestReading) -> None:
         self._read, self._newest = read, newest
         self._timer: asyncio.TimerHandle | None = None
         with contextlib.suppress(RuntimeError):  # figures that are made outside of a loop
@@ -24,7 +24,8 @@ class ReadingTimer:
 
     def _look(self) -> None:
         self._plan()
-        self._newest.put(self._read())
+        if (reading := self._read()) is not None:
+            self._newest.put(reading)
 
     def close(self) -> None:
         """It reads no more."""
