@@ -77,14 +77,14 @@ class Server:
         connect_timeout_s: float,
         application: str,
     ) -> None:
-        self._password_file = password_file
+        self._password_file, why = password_file, ""
         try:
             given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
-        except psycopg.Error:  # its text may repeat what is secret
-            given = {}
+        except psycopg.Error as error:
+            given, why = {}, _why_none(url, error)
         if not given.get("host") and not given.get("service"):
             raise ServerUnusableError(
-                f"{setting} must name a server, such as postgresql://fasttree@db1,db2/company?sslmode=verify-full"
+                f"{setting} must name a server, such as postgresql://fasttree@db1,db2/company?sslmode=verify-full{why}"
             )
         if given.get("password"):
             raise ServerUnusableError(f"{setting} holds a password: name a file of it in {password_setting}")
@@ -141,6 +141,14 @@ class Server:
             why = f"the password's file {self._password_file} can't be read: {type(error).__name__}"
             raise ServerUnusableError(why) from None
         return {"password": lines[0]} if lines and lines[0] else {}
+
+
+def _why_none(url: str, error: psycopg.Error) -> str:
+    """What libpq says of an address, behind ours; nothing where it may repeat what is secret."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    if ":" in user or "password" in url.lower():
+        return ""
+    return f": {in_words(error)}"
 
 
 async def _attempt(options: Mapping[str, Any]) -> AsyncConnection:

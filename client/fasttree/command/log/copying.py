@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,6 +18,20 @@ from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogStoreError
 from services.shared.postgresql.names import SCHEMA_PATTERN
+
+#: What stands in a pusher's settings is an option here.
+_OPTIONS = {
+    "log_url": "--to",
+    "log_schema": "--schema",
+    "log_password_file": "--password-file",
+    "nats_stream": "--stream",
+    "nats_replicas": "--replicas",
+    "nats_password_file": "--password-file",
+    "nats_credentials_file": "--credentials-file",
+    "nats_ca_file": "--ca-file",
+    "nats_certificate_file": "--certificate-file",
+}
+_SETTINGS = re.compile(rf"(?<![\w.])(?:{'|'.join(_OPTIONS)})\b")
 
 
 class LogCopiedJson(TypedDict):
@@ -46,6 +61,8 @@ class LogCopiedJson(TypedDict):
 @click.option("--password-file", default="", help="As pusher.log_password_file, or pusher.nats_password_file.")
 @click.option("--credentials-file", default="", help="As pusher.nats_credentials_file.")
 @click.option("--ca-file", default="", help="As pusher.nats_ca_file.")
+@click.option("--certificate-file", default="", help="As pusher.nats_certificate_file.")
+@click.option("--certificate-key-file", default="", help="As pusher.nats_key_file.")
 @key_file_option
 @click.option("--finish", is_flag=True, help="The last step: the old log takes nothing more, the copy is the log.")
 @click.option(
@@ -96,7 +113,7 @@ def copy_command(
     except ImportError as error:
         raise CommandError(f"this needs {error.name}: {_install(settings)}") from None
     except (LogStoreError, OSError) as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(_SETTINGS.sub(lambda found: _OPTIONS[found[0]], str(error))) from None
     finally:
         progress.clear()
     if session.json:
@@ -126,6 +143,8 @@ def _settings(url: str, schema: str, stream: str, options: dict[str, Any]) -> Lo
             nats_password_file=options["password_file"],
             nats_credentials_file=options["credentials_file"],
             nats_ca_file=options["ca_file"],
+            nats_certificate_file=options["certificate_file"],
+            nats_key_file=options["certificate_key_file"],
         )
         return LogSettings(log_store="jetstream", log_url=url, jetstream=jetstream)
     postgresql = PostgresqlSettings(log_schema=schema, log_password_file=options["password_file"])

@@ -34,5 +34,6 @@ def check_server(machines: Machines) -> None:
         raise CommandError(str(error)) from None
     except psycopg.Error as error:
         raise CommandError(
-            f"no use can be made of PostgreSQL at {server.place}: {in_words(error)}; start it, or correct --postgresql"
+            f"no use can be made of PostgreSQL at {server.place}: {in_words(error)}; start it, or correct --postgresql "
+            "or --postgresql-password-file"
         ) from None

@@ -61,6 +61,7 @@ class Connecting:
             case Meaning.FORBIDDEN:
                 return LogStoreError(f"{self.place}: {words}; grant what `fasttree log schema` prints")
             case Meaning.LATER:
-                return StoreFullError(f"can't use PostgreSQL at {self.place}: {words}; see to the server")
+                mend = "see to the server" if error.sqlstate else "see to the server, log_url and log_password_file"
+                return StoreFullError(f"can't use PostgreSQL at {self.place}: {words}; {mend}")
             case Meaning.OTHER:
                 return LogStoreError(f"PostgreSQL at {self.place}: {words}")

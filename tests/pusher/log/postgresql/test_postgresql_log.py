@@ -224,6 +224,22 @@ def test_an_address_that_is_none_is_told_with_an_example(url: str) -> None:
         Connecting(url, PostgresqlSettings())
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://fasttree@db1/company?sslmod=verify-full", 'invalid URI query parameter: "sslmod"'),
+        ("postgresql://fasttree:sesame@db1/company?sslmod=verify-full", ""),
+        ("postgresql://fasttree@db1/company?passwort=sesame", 'parameter: "passwort"'),
+        ("host=db1 password=sesame sslmod=x", ""),
+    ],
+)
+def test_a_mistyped_address_is_told_by_what_is_wrong_in_it_and_no_secret(url: str, told: str) -> None:
+    with pytest.raises(LogStoreError, match="log_url must name a server") as refused:
+        Connecting(url, PostgresqlSettings())
+    assert told in str(refused.value)
+    assert "sesame" not in str(refused.value)
+
+
 def test_a_password_stands_in_no_setting_and_in_no_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(LogStoreError, match="log_password_file") as refused:
