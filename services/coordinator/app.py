@@ -39,7 +39,7 @@ from services.shared.debug.own_pages import own_pages
 from services.shared.domain.addresses import Host, address_of
 from services.shared.files.state_folder import lock_folder
 from services.shared.kubernetes.api import own_api
-from services.shared.membership.source import host_source
+from services.shared.membership.source import HostSources
 from services.shared.security.audit.log import begin_audit
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.serving.background import Background
@@ -110,9 +110,10 @@ class Coordinator:
         clock: Clock | None = None,
         may_act: Callable[[], bool] = lambda: True,
         election: type[ElectionCore] = ElectionCore,
+        hosts: HostSources | None = None,
     ) -> Coordinator:
         """Loads what is recorded, and listens. It does nothing, and gives nobody a role, where it may not act.
-        `election`: as there are others that vouch for a primary, or none.
+        `election`: as there are others that vouch for a primary, or none. `hosts`: those of a process that takes turns.
 
         Raises:
             StoreError: The store can't be read.
@@ -122,7 +123,7 @@ class Coordinator:
         record = SharedRecord(store)
         recorded, recorded_pushers = await record.nodes.load(), await record.pushers.load()
         clock = clock or MonotonicClock()
-        source = host_source(cluster, settings.hosts_file_interval_s)
+        source = (hosts or HostSources(cluster, settings.hosts_file_interval_s)).newest()
         order = hosts_order(source.hosts) if source is not None else ()
         core = election(settings.election, recorded, order, clock.now_s())
         pushers = PusherElection(settings.pushers, recorded_pushers, clock.now_s())
@@ -194,17 +195,19 @@ async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSe
         kept, address = _kept_lease(cluster, settings)
     except StoreError as error:
         raise StartupError(str(error)) from error
-    turns = settings.leadership
+    turns, hosts = settings.leadership, HostSources(cluster, settings.hosts_file_interval_s)
     store = LeaseStore(kept, cluster.name, identity, turns.active_lease_s, turns.call_timeout_s, address)
 
     async def act(may_act: Callable[[], bool]) -> Coordinator:
-        return await Coordinator.start(cluster, settings, TermStore(store, may_act), clock, may_act, VouchedElection)
+        term = TermStore(store, may_act)
+        return await Coordinator.start(cluster, settings, term, clock, may_act, VouchedElection, hosts)
 
     def calls(pushers: PusherElectionRunner) -> PusherCalls:
         return PusherCalls(pushers, cluster.name, settings.nodes_max)
 
     async def stand_by() -> Standby:
         standby = await Standby(cluster, settings, core, store, clock, calls).start()
+        standby.background.start(hosts.follow(), "keeps the list of nodes")
         if cluster.nodes_service and settings.role_labels:
             labelling = label_standby(own_api(cluster.service_account_folder, _LABELS_TIMEOUT_S), settings.own_name)
             standby.background.start(labelling, "labels its pod")

@@ -19,6 +19,7 @@ from services.shared.clock import MonotonicClock
 from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.sections import ClusterSettings
 from services.shared.files.state_folder import lock_folder
+from services.shared.membership.source import HostSources
 from services.shared.security.audit.log import begin_audit
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.serving.process import StartupError, run, service_command, settle_memory
@@ -56,7 +57,7 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
 
 def one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> PusherTurns:
     """One pusher of several, to be started."""
-    imports = open_imports(settings, cluster.name)
+    imports, hosts = open_imports(settings, cluster.name), HostSources(cluster)
     ports = PusherPorts(settings, tuple(cluster.http_hosts), settings.turns.claim_wait_s)
     return PusherTurns(
         settings.own_name,
@@ -66,10 +67,13 @@ def one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> Pusher
             lambda: open_store(settings, cluster.name), imports, settings.turns.follow_interval_s
         ),
         stand_by=lambda turn, log: Standby(cluster.name, turn, log, ports.server, settings.state_path),
-        act=lambda store, epoch: Pusher(settings, cluster, store, epoch=epoch, ports=ports, imports=imports),
+        act=lambda store, epoch: Pusher(
+            settings, cluster, store, epoch=epoch, ports=ports, imports=imports, hosts=hosts
+        ),
         link=lambda status, told: CoordinatorLink(
             cluster.coordinator, cluster.name, settings.own_name, settings.own_address, status, told
         ),
+        hosts=hosts.follow,
     )
 
 

@@ -64,15 +64,12 @@ from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import EVERY_ADDRESS, address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.mapping.kept import KeptProfiles
-from services.shared.membership.source import host_source
+from services.shared.membership.source import HostSources
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import Verdict
 
 logger = logging.getLogger(__name__)
-
-#: How often the host file is looked at, in seconds.
-_HOSTS_POLL_S = 1.0
 
 
 class Pusher:
@@ -92,9 +89,10 @@ class Pusher:
         epoch: int = 0,
         ports: PusherPorts | None = None,
         imports: KeptImports | None = None,
+        hosts: HostSources | None = None,
     ) -> None:
-        """`epoch`: in which it is active, of several; 0: it is the only one. `ports`, `imports`: those of a process in
-        which parts take turns; the ports are open by then."""
+        """`epoch`: in which it is active, of several; 0: it is the only one. `ports`, `imports`, `hosts`: those of a
+        process in which parts take turns; the ports are open by then."""
         self.epoch, self._own_ports = epoch, ports is None
         self.ports = ports or PusherPorts(settings, tuple(cluster.http_hosts))
         self.server, self.http = self.ports.server, self.ports.http
@@ -114,7 +112,7 @@ class Pusher:
         self.rule_records = RuleRecords(self.door, self.writer, self.background)
         self.kept = (imports or open_imports(settings, cluster.name)).begun()
         self.catalog = ImportCatalog(store, self.writer, self.kept, history)
-        self.membership = Membership(host_source(cluster, _HOSTS_POLL_S), cluster.coordinator, tell)
+        self.membership = Membership((hosts or HostSources(cluster)).newest(), cluster.coordinator, tell)
         self.lineage = LineageRunner(
             settings.lineage,
             store,

@@ -59,7 +59,9 @@ async def one_of_several(store: Store, folder: Path, name: str) -> AsyncIterator
         state_folder=str(folder),
         **store,
     )
-    runner = await start_one_of_several(ClusterSettings(name="dot-test"), settings)
+    (folder / "hosts").write_text("# none\n")
+    cluster = ClusterSettings(name="dot-test", hosts_file=str(folder / "hosts"))
+    runner = await start_one_of_several(cluster, settings)
     try:
         yield runner, f"127.0.0.1:{port}"
     finally:
@@ -92,7 +94,9 @@ async def test_one_acts_and_another_says_what_it_said_and_where_it_is(store: Sto
             await client.pause()
             assert (await anext(aiter(client.watch_cluster()))).paused
             await client.resume()
-            # Whoever ends in good order is replaced at once, and the client goes along.
+            # Whoever ends in good order is replaced at once, and the client goes along. What was mistyped in the host
+            # file meanwhile ends nobody who is to take over.
+            (tmp_path / "hosts").write_text("mistyped\n")
             await first.aclose()
             await client.pause()
             assert (await client.get_cluster()).coordinator == other

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from fasttree.v1 import coordinator_pb2
 from services.pusher.leadership.keeping import CoordinatorLink
@@ -58,6 +58,7 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         stand_by: Makes what answers meanwhile.
         act: Makes the pusher over a log that is claimed, under that epoch; raises LogStoreError. Blocks.
         link: Makes the link to the coordinator.
+        hosts: Keeps the list of nodes that the next part begins with.
     """
 
     def __init__(
@@ -69,11 +70,12 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         stand_by: Callable[[PusherTurn, Callable[[], FollowedLog]], Standby],
         act: Callable[[LogStore, int], ActivePart],
         link: Callable[[Callable[[], coordinator_pb2.PusherStatus], Callable[[Told], None]], CoordinatorLink],
+        hosts: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.core, self.background = PusherTurn(clock.now_s()), Background()
         super().__init__(self.core, clock, self.background, "taking turns")
         self._name, self.ports = name, ports
-        self._follow, self._act = follow, act
+        self._follow, self._act, self._keep_hosts = follow, act, hosts
         self._link = link(self._status, self.feed)
         #: host:port at which others reach it.
         self.address = self._link.address
@@ -97,6 +99,7 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         self._begin_to_follow()
         self._turning = self.background.start(self._take_turns(), "takes turns")
         self.background.start(self._link.run(), "keeps the lease")
+        self.background.start(self._keep_hosts(), "keeps the list of nodes")
 
     async def stop(self) -> None:
         """Says so, ends what it serves, then lets the log go."""

@@ -16,6 +16,8 @@ from services.shared.membership.service_source import service_source
 
 logger = logging.getLogger(__name__)
 
+#: How often a host file is looked at where nobody says otherwise, in seconds.
+HOSTS_POLL_S = 1.0
 #: Hears the hosts, in order, at each change.
 TellHosts = Callable[[tuple[Host, ...]], None]
 
@@ -53,22 +55,54 @@ def host_source(cluster: ClusterSettings, interval_s: float) -> HostSource | Non
     return service_source(cluster) if cluster.nodes_service else None
 
 
+class HostSources:
+    """The list for each part of a process that goes by it in its turn. It is read when this is made, so that what is
+    wrong with it is told at the start; a part that takes over later, when no other one may be left, goes on with what
+    was read last.
+
+    Args:
+        interval_s: How often a host file is looked at.
+
+    Raises:
+        SettingsError: As `host_source`.
+    """
+
+    def __init__(self, cluster: ClusterSettings, interval_s: float = HOSTS_POLL_S) -> None:
+        self._cluster, self._interval_s = cluster, interval_s
+        self._read = host_source(cluster, interval_s)
+
+    def newest(self) -> HostSource | None:
+        """One of its own, as the list is now; where it can't be read, as it was read last."""
+        try:
+            return host_source(self._cluster, self._interval_s)
+        except SettingsError as error:
+            if not isinstance(self._read, FileSource):
+                raise
+            logger.error("%s; the nodes from before stay", error)
+            return FileSource(self._read.path, self._interval_s, self._read.hosts)
+
+    async def follow(self) -> None:
+        """Goes on reading a host file, so that what was read last is not old, until it is cancelled."""
+        if isinstance(self._read, FileSource):
+            await self._read.follow(lambda hosts: None)
+
+
 class FileSource:
-    """A host file. Reads it when it is made. Raises SettingsError."""
+    """A host file. Reads it when it is made, unless there are hosts from before. Raises SettingsError."""
 
     comes_later = False
 
-    def __init__(self, path: Path, interval_s: float) -> None:
-        self._path = path
+    def __init__(self, path: Path, interval_s: float, hosts: tuple[Host, ...] | None = None) -> None:
+        self.path = path
         self._interval_s = interval_s
-        self.hosts = tuple(read_hosts_file(path))
+        self.hosts = tuple(read_hosts_file(path)) if hosts is None else hosts
         self.problem = ""
 
     async def follow(self, tell: TellHosts) -> None:
         while True:
             await asyncio.sleep(self._interval_s)
             try:
-                hosts = tuple(await asyncio.to_thread(read_hosts_file, self._path))
+                hosts = tuple(await asyncio.to_thread(read_hosts_file, self.path))
             except SettingsError as error:
                 if str(error) != self.problem:
                     logger.error("%s; the nodes from before stay", error)

@@ -34,7 +34,10 @@ IMPORT = "member_id,sponsor_id\nT1,\n"
 @contextlib.asynccontextmanager
 async def pusher(name: str, folder: Path, log: LogSettings, coordinator: str) -> AsyncIterator[PusherTurns]:
     folder.mkdir(exist_ok=True)
-    cluster = ClusterSettings(name="dot-test", coordinator=coordinator, periods=["2026-11"])
+    (folder / "hosts").write_text("# none\n")
+    cluster = ClusterSettings(
+        name="dot-test", coordinator=coordinator, periods=["2026-11"], hosts_file=str(folder / "hosts")
+    )
     settings = PusherSettings.of(
         name=name,
         takes_turns=True,
@@ -100,6 +103,8 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
         lacks = "lacks the file of import 1" if engine != "sqlite" else ""
         await until(lambda: lacks in core.leases[standby].beat.note, "what it lacks")
 
+        for folder in folders:  # what was mistyped meanwhile ends nobody who is to take over
+            (folder / "hosts").write_text("mistyped\n")
         done = await client.switchover_pusher()
         assert (done.from_pusher, done.to_pusher, done.epoch) == (before, standby, core.recorded.pusher_epoch)
         assert await push(51) == list(range(52, 102))

@@ -17,7 +17,7 @@ from services.shared.kubernetes.access import ServiceAccount
 from services.shared.kubernetes.api import KubernetesApi
 from services.shared.membership.peers import listed_peers
 from services.shared.membership.service_source import ServiceSource
-from services.shared.membership.source import FileSource, host_source
+from services.shared.membership.source import FileSource, HostSources, host_source
 from tests.fakes.api_server import FakeApiServer, endpoint_slice, fake_api_server, service_account
 from tests.waiting import until
 
@@ -105,6 +105,33 @@ async def test_a_file_is_followed(tmp_path: Path) -> None:
     assert not source.problem
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_whoever_takes_over_goes_on_with_the_list_from_before(tmp_path: Path) -> None:
+    """A line that was mistyped while one part served is no reason for the next one to end."""
+    path = tmp_path / "hosts"
+    path.write_text("nonsense\n")
+    cluster = ClusterSettings(hosts_file=str(path))
+    with pytest.raises(SettingsError, match="nonsense"):  # at the start, and not in the first turn
+        HostSources(cluster)
+    path.write_text("a 1 2\n")
+    sources = HostSources(cluster, 0.01)
+    following = asyncio.create_task(sources.follow())
+    path.write_text("a 1 2\nb 1 2\n")
+    kept = sources._read
+    assert kept is not None
+    await until(lambda: len(kept.hosts) == 2, "the second to be known")
+    path.write_text("nonsense\n")
+    source = sources.newest()
+    assert source is not None
+    assert source.hosts == (Host("a", 1, 2), Host("b", 1, 2))
+    told = list[tuple[Host, ...]]()
+    turn = asyncio.create_task(source.follow(told.append))
+    path.write_text("c 1 2\n")
+    await until(lambda: told == [(Host("c", 1, 2),)], "the mended one")
+    for task in (following, turn):
+        task.cancel()
+    await asyncio.gather(following, turn, return_exceptions=True)
 
 
 async def test_a_node_finds_the_others_by_the_services_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
