@@ -29,7 +29,7 @@ async def test_on_a_full_disk_nothing_begins_and_what_was_written_down_stays(tmp
     first, second = Unfinished("drill-1", "n1"), Unfinished("drill-2", "n2")
     with closing(Journal(tmp_path)) as journal:
         files = {path.name for path in tmp_path.iterdir()}
-        with full_disk(), pytest.raises(DrillError, match="can't be written down: .*; nothing was changed"):
+        with full_disk(), pytest.raises(DrillError, match=r"can't be written down: .*; nothing was changed"):
             await journal.begun(first, 1)
         assert journal.unfinished is None
         assert {path.name for path in tmp_path.iterdir()} == files
