@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -347,3 +349,70 @@ def test_a_certificate_that_is_due_is_told_where_nobody_can_renew_it(tmp_path: P
     key.rename(path / "ca.key")
     assert certificates.prepare([part]) == ""
     assert certificate.read_bytes() != before
+
+
+async def test_every_certificate_that_somebody_has_yet_is_revoked_by_his_name(
+    fasttree: FastTree, tmp_path: Path
+) -> None:
+    folder = tmp_path / "certs"
+    at = ("--dir", str(folder))
+    await as_json(fasttree, "init", *at)
+    serials = set()
+    for _ in range(2):
+        (issued,) = await as_json(fasttree, "issue", "operator/anna", *at)
+        serials.add(int(issued["serial"], 16))
+    renewed = await as_json(fasttree, "renew", "--all", *at)
+    serials.add(int(renewed[0]["serial"], 16))
+    await as_json(fasttree, "issue", "operator/bert", *at)
+    assert len(serials) == 3
+    kept = sorted((folder / "issued/operator/anna").iterdir())
+    # One that is damaged since counts by its name; one that was carried away is known all the same.
+    kept[0].write_bytes(b"")
+    for path in folder.glob("client-operator-anna.*"):
+        path.unlink()
+    ran = await fasttree("certs", "revoke", "operator/anna", *at)
+    assert (ran.code, ran.err) == (0, "")
+    assert serials_in(folder / "revoked.crl") == serials
+
+
+async def test_one_of_a_version_that_kept_none_is_kept_before_another_has_its_place(
+    fasttree: FastTree, tmp_path: Path
+) -> None:
+    folder = tmp_path / "certs"
+    at = ("--dir", str(folder))
+    await as_json(fasttree, "init", *at)
+    (before,) = await as_json(fasttree, "issue", "reporter", *at)
+    shutil.rmtree(folder / "issued")
+    (after,) = await as_json(fasttree, "renew", "--all", *at)
+    await as_json(fasttree, "revoke", "reporter", *at)
+    assert serials_in(folder / "revoked.crl") == {int(each["serial"], 16) for each in (before, after)}
+
+
+async def test_one_that_can_not_be_read_keeps_no_other_from_being_renewed_or_revoked(
+    fasttree: FastTree, tmp_path: Path
+) -> None:
+    folder = tmp_path / "certs"
+    at = ("--dir", str(folder))
+    await as_json(fasttree, "init", *at)
+    for holder in ("reporter", "operator/anna"):
+        await as_json(fasttree, "issue", holder, *at)
+    junk, pipe = folder / "client-reporter.crt", folder / "client-monitor.crt"
+    junk.write_bytes(b"junk")
+    os.mkfifo(pipe)  # whoever opens it as any file waits for ever
+    for words in (("show",), ("renew", "--all")):
+        ran = await fasttree("certs", *words, *at)
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+        assert f"{junk}: there is no certificate in it, as PEM: remove it, or issue it anew" in ran.err
+        assert f"{pipe} can't be read: it is no regular file" in ran.err
+        assert "operator/anna" in ran.out
+    await as_json(fasttree, "revoke", "reporter", "operator/anna", *at)
+    assert len(serials_in(folder / "revoked.crl")) == 3  # of anna those of before and after
+    await as_json(fasttree, "issue", "reporter", *at)
+    # A cluster of `fasttree up` starts, and its others are renewed.
+    junk.write_bytes(b"junk")
+    certificates = ClusterCertificates(folder, "dot-live", "127.0.0.1")
+    with pytest.raises(CommandError, match="can't be read"):
+        certificates.renew()
+    pipe.unlink()
+    certificates.prepare([])
+    certificates.renew()

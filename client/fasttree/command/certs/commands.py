@@ -104,7 +104,7 @@ def issue(session: Session, holder: str, folder: Path | None, hosts: tuple[str, 
     found = CertificateFolder(_found(session, folder))
     authority = found.authority()
     files = _done(lambda: found.issue(authority, named, hosts, datetime.timedelta(days=days)))
-    _print(session, [each for each in found.issued() if each.path == files.certificate])
+    _print(session, [found.at(files.certificate)])
 
 
 @certs.command()
@@ -121,11 +121,14 @@ def renew(session: Session, folder: Path | None, all_of_them: bool) -> None:
 
     found = CertificateFolder(_found(session, folder))
     authority = found.authority()
-    renewed = _done(lambda: found.renew(authority, all_of_them=all_of_them))
-    if not renewed and not session.json:
+    faults: list[str] = []
+    renewed = _done(lambda: found.renew(authority, faults, all_of_them=all_of_them))
+    if renewed or session.json:
+        _print(session, renewed)
+    elif not faults:
         click.echo("none is due")
-        return
-    _print(session, renewed)
+    if faults:
+        raise CommandError("; ".join(faults))
 
 
 @certs.command()
@@ -136,11 +139,12 @@ def show(session: Session, folder: Path | None) -> None:
     """Every certificate that lies there: whose it is, and until when. Exit code 1 where one has expired."""
     from fasttree.command.certs.folder import CertificateFolder
 
-    issued = list(CertificateFolder(_found(session, folder)).issued())
+    faults: list[str] = []
+    issued = list(CertificateFolder(_found(session, folder)).issued(faults))
     _print(session, issued)
-    expired = [each for each in issued if each.left_s <= 0]
-    if expired:
-        raise CommandError(f"{expired[0].path} has expired: `fasttree certs renew`")
+    faults += [f"{each.path} has expired: `fasttree certs renew`" for each in issued if each.left_s <= 0][:1]
+    if faults:
+        raise CommandError("; ".join(faults))
 
 
 @certs.command()
@@ -149,9 +153,9 @@ def show(session: Session, folder: Path | None) -> None:
 @_folder_option
 @home_options
 def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> None:
-    """From now on these certificates count no more: by their holders, as they lie there, or by serial numbers (0x…),
-    as `fasttree certs show --json` tells them, for those that were renewed since. One that no certificate has that lies
-    here goes on the list too: of those that were renewed nothing is kept. It is told.
+    """From now on these certificates count no more: by their holders, every one that was signed for them and is good
+    yet, renewed since or not; or one alone by its serial number (0x…), as `fasttree certs show --json` tells it. A
+    number that no certificate has that was signed here goes on the list too, and is told.
 
     It writes revoked.crl, which every part follows that names it in `tls.revoked_file`, and believed.pem, for Envoy.
     """
@@ -160,23 +164,14 @@ def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> N
 
     found = CertificateFolder(_found(session, folder))
     authority, serials = found.authority(), []
-    there = {each.path: each for each in found.issued()}
     for holder in holders:
-        if _MEANS_SERIAL.match(holder):
-            serials.append(_serial(holder))
-            continue
-        files = found.files(holder_of(holder))
-        if files.certificate not in there:
-            raise CommandError(f"{holder}: {files.certificate} is not there: give the serial number, as 0x1A2B")
-        if not there[files.certificate].ours:
-            raise CommandError(f"{files.certificate} is another authority's: that one has to revoke it")
-        serials.append(there[files.certificate].serial)
+        serials += [_serial(holder)] if _MEANS_SERIAL.match(holder) else found.serials_of(holder_of(holder))
+    unknown = [serial for serial in dict.fromkeys(serials) if not found.knows(serial)]
     _done(lambda: found.revoke(authority, serials))
-    for serial in dict.fromkeys(serials):
-        if serial not in {each.serial for each in there.values() if each.ours}:
-            told = f"0x{serial:X} is on the list; no certificate of this authority in {found.path} has this number"
-            click.echo(f"note: {told}: `fasttree certs show --json` tells which there are", err=True)
-    _print(session, [each for each in found.issued() if each.revoked])
+    for serial in unknown:
+        told = f"0x{serial:X} is on the list; no certificate of this authority in {found.path} has this number"
+        click.echo(f"note: {told}: `fasttree certs show --json` tells which there are", err=True)
+    _print(session, [each for each in found.issued([]) if each.revoked])
 
 
 def _serial(text: str) -> int:

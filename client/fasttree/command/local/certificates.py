@@ -57,7 +57,8 @@ class ClusterCertificates:
         self, folder: CertificateFolder, parts: Sequence[Holder]
     ) -> list[tuple[Holder, list[str], Issued | None]]:
         """Who is to have a certificate, of which hosts, and the one that lies there."""
-        there = {each.uri: each for each in folder.issued() if each.ours}
+        # One that can't be read is made anew, as one that is not there.
+        there = {each.uri: each for each in folder.issued([]) if each.ours}
         clients = [Holder(role, role) for role in CLIENTS]
         wanted = [*((part, self._hosts) for part in parts), *((client, []) for client in clients)]
         return [(holder, hosts, there.get(holder.uri(folder.cluster))) for holder, hosts in wanted]
@@ -86,10 +87,14 @@ class ClusterCertificates:
         return f"{key}: nothing needs it now; bring it back before a certificate has to be renewed{told}"
 
     def renew(self) -> None:
-        """Those that are due. Raises CommandError."""
+        """Those that are due. Raises CommandError, once all others are renewed, where one can't be read."""
         folder = self._folder()
-        if folder.is_any_due:
-            folder.renew(folder.authority())
+        faults: list[str] = []
+        if folder.is_any_due(faults):
+            faults = []
+            folder.renew(folder.authority(), faults)
+        if faults:
+            raise CommandError("; ".join(faults))
 
     def folder_of(self, part: Holder) -> Path:
         """Where the part's files are."""
