@@ -416,3 +416,28 @@ async def test_one_that_can_not_be_read_keeps_no_other_from_being_renewed_or_rev
     pipe.unlink()
     certificates.prepare([])
     certificates.renew()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", " ", "a b", "http://n1", "n1:50100", "10.0.0.0/8", "999.1.1.1", "a..b", "-a", "n1.", "a" * 64, "a.*", "ü.de"],
+)
+async def test_a_host_that_nobody_can_dial_is_refused(fasttree: FastTree, tmp_path: Path, host: str) -> None:
+    ran = await fasttree("certs", "issue", "node/n1", "--dir", str(tmp_path), "--host", "n1", "--host", host)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "is no host's name or address: write it alone, as ftsp01.example.com" in ran.err
+
+
+async def test_none_is_good_for_longer_than_its_authority(fasttree: FastTree, tmp_path: Path) -> None:
+    at = ("--dir", str(tmp_path))
+    (root,) = await as_json(fasttree, "init", *at, "--days", "10")
+    hosts = ("*.example.com", "n1", "10.0.0.1", "fd00::1")
+    ran = await fasttree("certs", "issue", "node/n1", *at, *(word for host in hosts for word in ("--host", host)))
+    assert ran.code == 0
+    assert f"note: it is good for no longer than {tmp_path}/ca.crt" in ran.err
+    (renewed,) = await as_json(fasttree, "renew", "--all", *at)
+    assert renewed["expires"] == root["expires"]
+    assert sorted(renewed["hosts"]) == sorted(hosts)
+    # What is so short that the authority outlives it is as it was asked for.
+    ran = await fasttree("certs", "issue", "reporter", *at, "--days", "1")
+    assert ran.err == ""

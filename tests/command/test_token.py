@@ -50,6 +50,19 @@ async def test_a_key_is_made_once_and_those_before_stay_known(fasttree: FastTree
     assert "whose key?" in told
 
 
+async def test_a_token_is_written_over_nothing_but_a_token(fasttree: FastTree, tmp_path: Path) -> None:
+    key, out = tmp_path / "issuer.key", tmp_path / "a.token"
+    await as_json(fasttree, "keys", "--key", str(key))
+    for _ in range(2):
+        await as_json(fasttree, "issue", "--role", "reporter", "--key", str(key), "--out", str(out))
+    for path in (key, key.with_name("keys.json")):
+        before = path.read_bytes()
+        ran = await fasttree("token", "issue", "--role", "reporter", "--key", str(key), "--out", str(path))
+        assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+        assert f"{path}: it is there and is no token, and is not written over: name another file" in ran.err
+        assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -18,6 +19,9 @@ from fasttree.command.session import CommandError
 
 #: A certificate is good from a moment before it was made: clocks differ.
 BEFORE: Final = datetime.timedelta(minutes=5)
+#: A part of a host's name, as resolvers take it, and how long the whole may be (RFC 1123).
+_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_HOST_LENGTH_MAX: Final = 253
 
 
 class Pair(NamedTuple):
@@ -38,15 +42,19 @@ class Authority:
         try:
             self.certificate = x509.load_pem_x509_certificate(pair.certificate)
             key = serialization.load_pem_private_key(pair.key, None)
-        except UNREADABLE as error:
-            raise CommandError(f"ca.crt or ca.key can't be read: {error}") from None
+        except UNREADABLE:
+            raise CommandError(
+                "ca.crt or ca.key can't be read: there is no certificate, or no key without a password, in it as PEM: "
+                "put both back from a copy"
+            ) from None
         if key.public_key() != self.certificate.public_key() or not isinstance(key, ec.EllipticCurvePrivateKey):
             raise CommandError("ca.key is not the key of ca.crt: put both from one `fasttree certs init` there")
         self._key = key
         self.cluster = cluster_of(self.certificate)
 
     def issue(self, holder: Holder, hosts: Sequence[str], lifetime: datetime.timedelta) -> Pair:
-        """A certificate for whoever has the key, which is good as server's and as client's. `hosts`: names and
+        """A certificate for whoever has the key, which is good as server's and as client's, for no longer than the
+        authority itself, since nobody believes it then: what looks at its end tells in time. `hosts`: names and
         addresses at which others dial it. Raises CommandError where the authority itself is not good any more."""
         now = datetime.datetime.now(datetime.UTC)
         if self.certificate.not_valid_after_utc <= now:
@@ -54,7 +62,9 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
         certificate = (
-            _builder(f"{holder.role}/{holder.name}", key, now, lifetime)
+            _builder(
+                f"{holder.role}/{holder.name}", key, now, min(now + lifetime, self.certificate.not_valid_after_utc)
+            )
             .issuer_name(self.certificate.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -86,7 +96,8 @@ class Authority:
 def new_authority(cluster: str, lifetime: datetime.timedelta) -> Pair:
     """An authority for a cluster."""
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(f"FastTree {cluster}", key, datetime.datetime.now(datetime.UTC), lifetime)
+    now = datetime.datetime.now(datetime.UTC)
+    builder = _builder(f"FastTree {cluster}", key, now, now + lifetime)
     certificate = (
         builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"FastTree {cluster}")]))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -127,7 +138,7 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
 
 
 def _builder(
-    name: str, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, lifetime: datetime.timedelta
+    name: str, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, ends: datetime.datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -135,13 +146,27 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BEFORE)
-        .not_valid_after(now + lifetime)
+        .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 
 def _names(uris: Sequence[str], hosts: Sequence[str]) -> x509.SubjectAlternativeName:
     return x509.SubjectAlternativeName([*map(x509.UniformResourceIdentifier, uris), *map(_host, hosts)])
+
+
+def check_host(host: str) -> str:
+    """The name or address, where somebody can dial it: without a scheme, a port or a network's size; `*.` may begin a
+    name. Raises CommandError."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        labels = host.removeprefix("*.").split(".")
+        if not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdecimal() or len(host) > _HOST_LENGTH_MAX:
+            raise CommandError(
+                f"{host!r} is no host's name or address: write it alone, as ftsp01.example.com, 10.0.0.1 or fd00::1"
+            ) from None
+    return host
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -95,16 +95,22 @@ def issue(session: Session, holder: str, folder: Path | None, hosts: tuple[str, 
 
     One that is there is replaced.
     """
+    from fasttree.command.certs.authority import check_host
     from fasttree.command.certs.folder import CertificateFolder
     from fasttree.command.certs.roles import PARTS, holder_of
 
     named = holder_of(holder)
     if named.role in PARTS and named.role not in ("datatrax", "console") and not hosts:
         raise CommandError(f"{named}: others dial it: name its hosts, as --host ftsp01.example.com --host 10.0.0.1")
+    lifetime = datetime.timedelta(days=days)
+    hosts = tuple(map(check_host, hosts))
     found = CertificateFolder(_found(session, folder))
     authority = found.authority()
-    files = _done(lambda: found.issue(authority, named, hosts, datetime.timedelta(days=days)))
-    _print(session, [found.at(files.certificate)])
+    files = _done(lambda: found.issue(authority, named, hosts, lifetime))
+    made = found.at(files.certificate)
+    if made.expires == authority.certificate.not_valid_after_utc:
+        click.echo(f"note: it is good for no longer than {found.ca}, which ends then", err=True)
+    _print(session, [made])
 
 
 @certs.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 _FOLDER = "tokens"
 KEY_FILE = "issuer.key"
 _HOUR_S = 3_600.0
+#: As it lies in a file: three parts in base64, and a line's end (RFC 7515).
+_TOKEN = re.compile(rb"\s*[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\s*")
+_TOKEN_BYTES_MAX = 1 << 16
 
 _key_option = click.option(
     "--key",
@@ -92,6 +97,17 @@ def keys(session: Session, key: Path | None, audience: str, anew: bool) -> None:
         )
 
 
+def _check_out(out: Path) -> None:
+    """A token takes the place of nothing but another one: not of the issuer's key, say. Raises OSError."""
+    from fasttree.client.files import check_replaceable, open_regular
+
+    check_replaceable(out)
+    with contextlib.suppress(FileNotFoundError), open_regular(out) as file:
+        content = file.read(_TOKEN_BYTES_MAX)
+        if content.strip() and not _TOKEN.fullmatch(content):
+            raise OSError(0, "it is there and is no token, and is not written over: name another file")
+
+
 @token.command()
 @prints(TokenJson)
 @_key_option
@@ -117,7 +133,6 @@ def issue(
     out: Path | None,
 ) -> None:  # fmt: skip
     """A token for somebody. Whoever has it, is he: hand it on as you would a password."""
-    from fasttree.client.files import check_replaceable
     from services.shared.files.durable import write_durably
 
     if (role == "leader") != bool(member_id):
@@ -126,7 +141,7 @@ def issue(
     expires = datetime.datetime.fromtimestamp(issued.expires_s, datetime.UTC).isoformat()
     if out is not None:
         try:
-            check_replaceable(out)
+            _check_out(out)
             write_durably(out, issued.token.encode() + b"\n")
         except OSError as error:
             raise CommandError(f"{out}: {error.strerror or error}") from None
