@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ async def test_a_log_is_verified_and_damage_named(fasttree: FastTree, folder: Pa
     assert "broken" in ran.out
     assert f"{path}:4: it does not hold on to the line before" in ran.err
     assert ran.err.count("\n") == 1
+
+
+async def test_a_pipe_in_a_file_s_place_is_named_and_not_waited_for(fasttree: FastTree, folder: Path) -> None:
+    path = file_of(folder / "coordinator/audit", OPERATIONS, 1)
+    path.unlink()
+    os.mkfifo(path)
+    for words in (("verify",), ("show",)):
+        ran = await fasttree("audit", *words, "--dir", str(folder))
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+        assert f"{path}" in ran.err
+        assert "it is no regular file: take it away" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,6 @@ LISTED = {
     "services/shared/telemetry/sinks/span_file.py:os.open": _SPANS,
     "services/shared/telemetry/sinks/span_file.py:replace": _SPANS,
     "services/shared/telemetry/sinks/span_file.py:write": _SPANS,
-    "services/shared/security/audit/chain.py:os.open": _AUDIT,
     "services/shared/security/audit/chain.py:write": _AUDIT,
     "services/shared/security/audit/chain.py:ftruncate": _AUDIT,
     "services/shared/security/audit/chain.py:pwrite": "the newest hash: after a power failure it may be older",

@@ -13,13 +13,21 @@ from typing import Final
 
 import msgspec
 
-from services.shared.security.audit.files import Head, file_of, head_of, lines_of, numbers_in, read_head
+from services.shared.security.audit.files import (
+    Head,
+    file_of,
+    head_of,
+    lines_of,
+    numbers_in,
+    open_regular,
+    read_head,
+)
 from services.shared.security.audit.records import FORM, NOTHING_BEFORE, Entry, Kind, hash_of, line_of
 
 logger = logging.getLogger(__name__)
 
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-_MORE: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW
+_MORE: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
 
 
 class AuditError(OSError):
@@ -57,7 +65,7 @@ class ChainFile:
 
     def _open(self, now_s: float) -> None:
         head_path = head_of(self._folder, self._chain)
-        self._head_descriptor = os.open(head_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._head_descriptor = open_regular(head_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         try:
             fcntl.flock(self._head_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -70,7 +78,7 @@ class ChainFile:
         if numbers:
             self._number = numbers[-1]
             path = file_of(self._folder, self._chain, self._number)
-            self._descriptor = os.open(path, _MORE)
+            self._descriptor = open_regular(path, _MORE)
             self._size = os.fstat(self._descriptor).st_size
             found, cut_off = _tail(self._folder, self._chain, numbers)
             if cut_off:
@@ -131,7 +139,7 @@ class ChainFile:
         numbers = numbers_in(self._folder, self._chain)
         oldest = max(numbers[0] if numbers else number, number - self._kept + 1)
         path = file_of(self._folder, self._chain, number)
-        descriptor = os.open(path, _NEW, 0o600)
+        descriptor = open_regular(path, _NEW)
         before, self._descriptor, self._number, self._size = self._descriptor, descriptor, number, 0
         if before >= 0:
             os.close(before)

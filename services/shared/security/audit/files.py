@@ -6,11 +6,13 @@ NAME.head                   number and hash of the newest line: it tells a tail 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 OPERATIONS: Final = "operations"
 REFUSALS: Final = "refusals"
@@ -28,6 +30,26 @@ class Head(NamedTuple):
     def content(self) -> bytes:
         """As the file has it: always of one length, so that one write replaces another."""
         return f"{self.record:016d} {self.hash}\n".encode()
+
+
+def open_regular(path: Path, flags: int) -> int:
+    """A descriptor of a file of an audit log. Whatever somebody put in its place, nobody waits: a pipe would hold up
+    whoever opens it, and with that every operation, until its other end is opened. Raises OSError, with the file."""
+    odd = OSError(errno.EINVAL, "it is no regular file: take it away", str(path))
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        # A pipe that nobody reads, a socket, a folder.
+        raise odd if error.errno in (errno.ENXIO, errno.EISDIR) else error from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise odd
+    return descriptor
+
+
+def read_regular(path: Path) -> BinaryIO:
+    """The same to be read. Raises OSError, with the file."""
+    return os.fdopen(open_regular(path, os.O_RDONLY), "rb")
 
 
 def file_of(folder: Path, chain: str, number: int) -> Path:
@@ -49,7 +71,8 @@ def numbers_in(folder: Path, chain: str) -> list[int]:
 def read_head(folder: Path, chain: str) -> Head | None:
     """None where there is none that can be read."""
     try:
-        found = _HEAD.fullmatch(head_of(folder, chain).read_bytes()[:100])
+        with read_regular(head_of(folder, chain)) as file:
+            found = _HEAD.fullmatch(file.read(100))
     except OSError:
         return None
     return Head(int(found[1]), found[2].decode()) if found else None
@@ -57,6 +80,6 @@ def read_head(folder: Path, chain: str) -> Head | None:
 
 def lines_of(path: Path) -> Iterator[tuple[bytes, bool]]:
     """Each line without its end, and whether it had one: the last may lack it. Raises OSError."""
-    with path.open("rb") as file:
+    with read_regular(path) as file:
         for line in file:
             yield (line[:-1], True) if line.endswith(b"\n") else (line, False)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.shared.security.audit.files import CHAINS, file_of, head_of, lines_of, numbers_in
+from services.shared.security.audit.files import CHAINS, file_of, head_of, lines_of, numbers_in, read_regular
 from services.shared.security.audit.records import FORM, LINE_BYTES_MAX, Line
 
 _BLOCK_BYTES: Final = 64 << 10
@@ -73,7 +73,7 @@ def _line_of(content: bytes) -> Line | None:
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
     """The last line first; one that is longer than any record is cut."""
-    with path.open("rb") as file:
+    with read_regular(path) as file:
         left, rest = file.seek(0, os.SEEK_END), b""
         while left:
             size = min(_BLOCK_BYTES, left)

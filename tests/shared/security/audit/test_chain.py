@@ -222,3 +222,23 @@ def test_a_symbolic_link_is_not_written_through(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="operations-00000001"):
         ChainFile(folder, OPERATIONS, "pusher", FILE_BYTES, 3).open(0.0)
     assert target.read_bytes() == b""
+
+
+@pytest.mark.parametrize("which", ["operations-00000001.jsonl", "operations.head"])
+def test_nobody_waits_for_what_somebody_put_in_a_file_s_place(tmp_path: Path, which: str) -> None:
+    written(tmp_path, 3)
+    kept = (tmp_path / which).rename(tmp_path / "kept")
+    os.mkfifo(tmp_path / which)
+    chain = ChainFile(tmp_path, OPERATIONS, "coordinator", FILE_BYTES, 1)
+    with pytest.raises(OSError, match="no regular file"):
+        chain.open(0.0)
+    assert not chain.is_open
+    if which == "operations.head":
+        assert judged(tmp_path).problem.endswith("operations.head is missing, or is none")
+    else:
+        with pytest.raises(OSError, match="no regular file"):
+            judged(tmp_path)
+    kept.replace(tmp_path / which)
+    chain.open(0.0)
+    chain.close()
+    assert judged(tmp_path).problem == ""
