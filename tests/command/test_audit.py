@@ -60,6 +60,10 @@ async def test_a_log_is_verified_and_damage_named(fasttree: FastTree, folder: Pa
     ran = await fasttree("audit", "verify", *at, "--newest", "0" * 64)
     assert ran.code == 1
     assert "no line has the hash" in ran.err
+    # The endpoints file that is named says which cluster's folder is meant.
+    of_cluster = ("--endpoints", str(folder / "endpoints.json"))
+    assert (await fasttree("audit", "verify", *of_cluster, "--newest", newest)).code == 0
+    assert len((await fasttree("audit", "show", *of_cluster)).out.splitlines()) == 7
     path = file_of(folder / "coordinator/audit", OPERATIONS, 1)
     path.write_bytes(path.read_bytes().replace(b"anna", b"bert", 1))
     ran = await fasttree("audit", "verify", *at)

@@ -161,7 +161,10 @@ _TLS_WORDS = (
     (re.compile("CERTIFICATE_VERIFY_FAILED"), "its certificate is of no authority in this client's ca.crt"),
     (re.compile("Peer name .* is not in peer certificate|Hostname"), "its certificate is for another host"),
     (re.compile("WRONG_VERSION_NUMBER"), "it speaks no TLS, and this client does"),
-    (re.compile("TSI_DATA_CORRUPTED"), "it refuses this client's certificate: another authority's, or expired"),
+    (
+        re.compile("TSI_DATA_CORRUPTED"),
+        "it refuses this client's certificate: another authority's, expired, or revoked",
+    ),
     (
         re.compile("^Secure read failed"),
         "the connection is broken: its server has ended, or refuses this client's certificate",

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 
 from fasttree.etcd.v1 import etcd_pb2
 from services.coordinator.stores.etcd_settings import EtcdSettings
+from services.shared.config.text_file import read_text_file
 
 #: What is kept under a key here has hundreds of bytes.
 _MESSAGE_BYTES_MAX = 1 << 20
@@ -36,6 +37,8 @@ _RANGE = "/etcdserverpb.KV/Range"
 _TXN = "/etcdserverpb.KV/Txn"
 _AUTHENTICATE = "/etcdserverpb.Auth/Authenticate"
 _CREDENTIALS_BYTES_MAX = 1_024
+#: Of a certificate, a key or authorities.
+_FILE_BYTES_MAX = 1 << 20
 
 Response = TypeVar("Response", bound=Message)
 
@@ -206,19 +209,18 @@ def _read(path: str, setting: str) -> bytes | None:
     if not path:
         return None
     try:
-        return Path(path).read_bytes()
+        return read_text_file(Path(path), _FILE_BYTES_MAX, or_latin_1=True).encode()
     except OSError as error:
-        raise EtcdError(f"coordinator.{setting}: {path} can't be read: {error.strerror}") from error
+        raise EtcdError(f"coordinator.{setting}: {path} can't be read: {error}") from error
 
 
 def read_user(path: Path) -> tuple[str, str]:
     """User and password of a file with one line `user:password`. Raises EtcdError, which never holds what is in it."""
     try:
-        with path.open("rb") as file:
-            text = file.read(_CREDENTIALS_BYTES_MAX + 1).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EtcdError(f"coordinator.etcd_user_file: {path} can't be read: {type(error).__name__}") from None
+        text = read_text_file(path, _CREDENTIALS_BYTES_MAX)
+    except OSError as error:
+        raise EtcdError(f"coordinator.etcd_user_file: {path} can't be read: {error}") from None
     user, colon, password = text.strip().partition(":")
-    if not (user and colon and password) or "\n" in text.strip() or len(text) > _CREDENTIALS_BYTES_MAX:
+    if not (user and colon and password) or "\n" in text.strip():
         raise EtcdError(f"coordinator.etcd_user_file: {path} must hold one line, user:password")
     return user, password

@@ -21,6 +21,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
+from services.shared.config.text_file import read_text_file
 from services.shared.domain.sentences import system_words
 from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
 from services.shared.objects.places import Place, bucket_and_prefix
@@ -28,6 +29,8 @@ from services.shared.objects.places import Place, bucket_and_prefix
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config, S3Credential
 
+#: Of a credentials file, and of one of authorities.
+_FILE_BYTES_MAX = 1 << 20
 #: A credentials file is read again after this, so that keys can be changed without a restart.
 _CREDENTIALS_S = 300
 _NAMES_A_PAGE = 1_000
@@ -175,7 +178,7 @@ def _client(place: Place) -> ClientConfig:
         "allow_http": place.endpoint.startswith("http://"),
     }
     if place.ca_file:
-        options["root_certificate"] = Path(place.ca_file).read_bytes()
+        options["root_certificate"] = read_text_file(Path(place.ca_file), _FILE_BYTES_MAX, or_latin_1=True).encode()
     return options
 
 
@@ -187,7 +190,7 @@ def _credentials(path: Path) -> Callable[[], S3Credential]:
     def read() -> S3Credential:
         parser = configparser.ConfigParser(interpolation=None)
         try:
-            parser.read_string(path.read_text())
+            parser.read_string(read_text_file(path, _FILE_BYTES_MAX))
             section = parser["default"]
             return {
                 "access_key_id": section["aws_access_key_id"],

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from services.shared.config.text_file import read_text_file
+
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
 
@@ -135,10 +137,9 @@ class Server:
         if not self._password_file:
             return {}
         try:
-            with Path(self._password_file).open("rb") as file:
-                lines = file.read(_PASSWORD_BYTES_MAX).decode().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            why = f"the password's file {self._password_file} can't be read: {type(error).__name__}"
+            lines = read_text_file(Path(self._password_file), _PASSWORD_BYTES_MAX).splitlines()
+        except OSError as error:
+            why = f"the password's file {self._password_file} can't be read: {error}"
             raise ServerUnusableError(why) from None
         return {"password": lines[0]} if lines and lines[0] else {}
 

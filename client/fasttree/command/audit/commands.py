@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from fasttree.command.output import print_json, print_json_line, print_table
-from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.session import CommandError, Session, home_options
 from fasttree.command.shapes import Later, prints
 from fasttree.command.terminal import on_one_line
 
@@ -24,7 +24,8 @@ _folders_option = click.option(
     "folders",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     multiple=True,
-    help="State folder of a service, or its audit.folder; may be repeated. Those of `fasttree up` here if not given.",
+    help="State folder of a service, or its audit.folder; may be repeated. Those of the cluster of `fasttree up` that "
+    "is named or here, else.",
 )
 
 
@@ -64,14 +65,14 @@ def audit() -> None:
 @click.option("--rpc", default="", help="Calls with this in their name, as Switchover.")
 @click.option("--since", default="", metavar="WHEN", help="From an age (90m, 2d) or a time (2026-11-27T08:00Z) on.")
 @click.option("-f", "--follow", is_flag=True, help="Goes on with what is written, until Ctrl-C.")
-@json_option
+@home_options
 def show(session: Session, folders: tuple[Path, ...], who: str, rpc: str, since: str, follow: bool) -> None:
     """Records in folders of this machine, the oldest first; with --json a line each, as it stands in its file. Another
     machine's: this command there, or the newest ones in the console and at /audit of the part's HTTP port.
     """
     from fasttree.command.audit.reading import Records, folders_of, json_of, since_of
 
-    records, begin = Records(folders_of(folders)), since_of(since) if since else ""
+    records, begin = Records(folders_of(folders, session.homes())), since_of(since) if since else ""
     while True:
         for line in records.new():
             if line.grpc_audit_log.timestamp < begin or not _is_asked_for(line, who, rpc):
@@ -89,7 +90,7 @@ def show(session: Session, folders: tuple[Path, ...], who: str, rpc: str, since:
 @prints(list[ChainVerifiedJson])
 @_folders_option
 @click.option("--newest", default="", metavar="HASH", help="As an earlier run told it: that its line is still there.")
-@json_option
+@home_options
 def verify(session: Session, folders: tuple[Path, ...], newest: str) -> None:
     """Whether every record is there, as it was written; else the first line that is not. Exit code 1 then.
 
@@ -100,7 +101,7 @@ def verify(session: Session, folders: tuple[Path, ...], newest: str) -> None:
 
     if newest and (len(newest) != _HASH_DIGITS or set(newest) - set("0123456789abcdef")):
         raise CommandError(f"--newest: a hash has {_HASH_DIGITS} digits of 0-9 a-f")
-    named = folders_of(folders)
+    named = folders_of(folders, session.homes())
     if newest and len(named) > 1:
         raise CommandError("--newest is one folder's: name that by --dir")
     found = [(folder, each) for folder in named for each in verified(folder, newest)]

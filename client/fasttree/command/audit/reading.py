@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fasttree.command.session import DEFAULT_PLACES, CommandError
+from fasttree.command.session import CommandError
 from services.shared.security.audit.files import CHAINS, file_of, lines_of, numbers_in
 from services.shared.security.audit.reading import audit_folders
 from services.shared.security.audit.records import FORM, Line
@@ -20,9 +20,9 @@ from services.shared.security.audit.verifying import Verified, verify
 _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def folders_of(named: Sequence[Path]) -> list[Path]:
-    """The folders of audit logs: those named, or in them, or of `fasttree up` here. Raises CommandError."""
-    places = list(named) or [place.parent for place in DEFAULT_PLACES if place.parent.is_dir()]
+def folders_of(named: Sequence[Path], homes: Sequence[Path]) -> list[Path]:
+    """The folders of audit logs: those named, or in them, or of the clusters in `homes`. Raises CommandError."""
+    places = list(named) or [home for home in homes if home.is_dir()]
     found = sorted({folder for place in places for folder in audit_folders(place)})
     if not found:
         where = " or ".join(map(str, places)) or "this folder"

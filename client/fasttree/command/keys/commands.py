@@ -9,7 +9,7 @@ from typing import TypedDict
 import click
 
 from fasttree.command.output import print_json, print_table
-from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.session import CommandError, Session, home_options, json_option
 from fasttree.command.shapes import prints
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -104,21 +104,21 @@ def rotate(session: Session, file: Path, key_id: str) -> None:
     "folders",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     multiple=True,
-    help="State folder of a node or pusher, or one with several, as `fasttree up` has it; may be repeated. The one "
-    "here if not given.",
+    help="State folder of a node or pusher, or one with several, as `fasttree up` has it; may be repeated. Those "
+    "of the cluster of `fasttree up` that is named or here, else.",
 )
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A file of keys: whether it has each of them. Exit code 1 where it lacks one.",
 )
-@json_option
+@home_options
 def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> None:
     """Which keys are needed yet, and how much is clear, in state folders of this machine."""
     from fasttree.command.keys.reading import found_in, keys_in
 
     known = keys_in(key_file) if key_file is not None else None
-    found = found_in(folders, known)
+    found = found_in(folders, session.homes(), known)
     rows: list[SealedByJson] = [
         {
             "folder": str(each.folder),

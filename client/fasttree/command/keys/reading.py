@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from fasttree.command.session import DEFAULT_PLACES, CommandError
+from fasttree.command.session import CommandError
 from services.pusher.log.inspection import seals_in, unopened_records
 from services.pusher.log.store import LogStoreError
 from services.shared.files.durable import changing, replace_content, write_new_durably
@@ -98,13 +99,13 @@ class Found:
         return bool(self.files or self.records or self.clear_files or self.clear_records)
 
 
-def found_in(named: tuple[Path, ...], keys: Keys | None) -> list[Found]:
-    """Of the folders named, or of the cluster of `fasttree up` here, and of those in them.
+def found_in(named: Sequence[Path], homes: Sequence[Path], keys: Keys | None) -> list[Found]:
+    """Of the folders named, or of the clusters of `fasttree up` in `homes`, and of those in them.
 
     Raises CommandError, also for a folder that is none of a node, a pusher or a cluster: that nothing is sealed there
     says nothing of a key.
     """
-    places = list(named) or [place.parent for place in DEFAULT_PLACES if (place.parent / _STATE).is_dir()]
+    places = list(named) or [home for home in homes if (home / _STATE).is_dir()]
     if not places:
         raise CommandError("no state folder here: name a node's or a pusher's by --dir")
     return [found for place in places for each in _states(place) if (found := Found(each, keys)).is_any]

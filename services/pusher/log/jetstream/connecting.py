@@ -27,6 +27,7 @@ from nats.aio.msg import Msg
 
 from services.pusher.log.jetstream.settings import JetstreamSettings
 from services.pusher.log.store import LogStoreError
+from services.shared.config.text_file import read_text_file
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ Result = TypeVar("Result")
 
 #: Least version of the servers: reads many messages in one request.
 _VERSION_MIN: Final = (2, 11)
+#: Of a password, credentials, a certificate, a key or authorities.
+_FILE_BYTES_MAX: Final = 1 << 20
 
 
 class _Client(Client):
@@ -120,16 +123,20 @@ class Connection:
         options: dict[str, Any] = {}
         try:
             if settings.nats_password_file:
-                options["password"] = Path(settings.nats_password_file).read_text(encoding="utf-8").splitlines()[0]
+                options["password"] = _content(settings.nats_password_file, or_latin_1=False).splitlines()[0]
             if settings.nats_credentials_file:
-                Path(settings.nats_credentials_file).read_bytes()
+                _content(settings.nats_credentials_file)
                 options["user_credentials"] = settings.nats_credentials_file
+            # The libraries open these themselves, and would wait for whoever writes into a pipe.
+            for path in (settings.nats_ca_file, settings.nats_certificate_file, settings.nats_key_file):
+                if path:
+                    _content(path)
             if url.startswith("tls:") or settings.nats_ca_file or settings.nats_certificate_file:
                 context = ssl.create_default_context(cafile=settings.nats_ca_file or None)
                 if settings.nats_certificate_file:
                     context.load_cert_chain(settings.nats_certificate_file, settings.nats_key_file or None)
                 options["tls"] = context
-        except (OSError, UnicodeDecodeError, IndexError) as error:
+        except (OSError, IndexError) as error:
             raise LogStoreError(
                 f"a file for the connection to NATS can't be used: {type(error).__name__}: {error}"
             ) from None
@@ -322,6 +329,14 @@ async def _unless_lost(live: _Live, work: Coroutine[Any, Any, Result]) -> Result
         return task.result()
     finally:
         task.cancel()
+
+
+def _content(path: str, *, or_latin_1: bool = True) -> str:
+    """Of a regular file. Raises OSError, with the file."""
+    try:
+        return read_text_file(Path(path), _FILE_BYTES_MAX, or_latin_1=or_latin_1)
+    except OSError as error:
+        raise OSError(f"{path}: {error}") from error
 
 
 def in_words(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 
+from services.shared.config.text_file import read_text_file
 from services.shared.telemetry.figures.otlp import metrics_request
 from services.shared.telemetry.figures.reading import Reading
 from services.shared.telemetry.sending import SendError
@@ -18,6 +19,8 @@ from services.shared.telemetry.spans import Span, Value
 _SPANS = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _FIGURES = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 #: Nothing more is tried at once: what waits for a collector is dropped in the end, and it may be away for days.
+#: Of a file of authorities.
+_CA_BYTES_MAX = 1 << 20
 _OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 500),
@@ -35,8 +38,8 @@ class Collector:
         self._timeout_s = settings.timeout_s
         self._metadata = tuple(read_headers(settings.headers_file).items())
         if settings.tls:
-            authorities = Path(settings.ca).read_bytes() if settings.ca else None
-            credentials = grpc.ssl_channel_credentials(authorities)
+            own = read_text_file(Path(settings.ca), _CA_BYTES_MAX, or_latin_1=True) if settings.ca else ""
+            credentials = grpc.ssl_channel_credentials(own.encode() or None)
             self._channel = grpc.secure_channel(settings.endpoint, credentials, options=_OPTIONS)
         else:
             self._channel = grpc.insecure_channel(settings.endpoint, options=_OPTIONS)
