@@ -116,11 +116,15 @@ def test_paths_that_no_service_could_use_are_found(tmp_path: Path) -> None:
 def test_places_of_snapshots_and_keys_are_looked_at(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "cluster.toml").write_text(
+        "[pusher]\nlog_password_file = 'pipe'\n"
         "[treenode]\nsnapshot_folder = 'file'\nsnapshot_credentials_file = 'nope'\nsnapshot_ca_file = 'folder'\n"
         "[sealing]\nkey_file = 'gone'\n"
     )
     assert run("check", "--config", "cluster.toml")[0].splitlines() == [
+        "cluster.toml: pusher.log_password_file = 'pipe': is no regular file, but a pipe, a device or a socket: name "
+        "a file",
         "cluster.toml: treenode.snapshot_folder = 'file': is no folder: name one",
         "cluster.toml: treenode.snapshot_credentials_file = 'nope': there is no such file here: make it, or mend the "
         "path",

@@ -32,6 +32,8 @@ def _file_fault(path: Path) -> str:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             return "is a folder: name a file"
+        if not stat.S_ISREG(mode):
+            return "is no regular file, but a pipe, a device or a socket: name a file"
         if not os.access(path, os.R_OK):
             return "may not be read by this user: look as the one that the service runs as, or give that one the right"
     except FileNotFoundError:
