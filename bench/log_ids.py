@@ -206,7 +206,7 @@ def _measure(engine: _Engine, folder: Path, ids: int, group: int, rounds: int, c
 )
 @click.option("--ids", default=100_000_000, show_default=True, help="Ids of trimmed records.")
 @click.option("--group", default=500, show_default=True, help="Updates of one commit.")
-@click.option("--rounds", default=40, show_default=True, type=click.IntRange(3), help="Turns of each log.")
+@click.option("--rounds", default=200, show_default=True, type=click.IntRange(3), help="Turns of each log.")
 @click.option("--counts-up", is_flag=True, help="Pushed ids count up; else they are random.")
 @click.option("--dir", "parent", type=click.Path(path_type=Path, exists=True), help="Where to work.")
 def main(name: str, ids: int, group: int, rounds: int, counts_up: bool, parent: Path | None) -> None:
