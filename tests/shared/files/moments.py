@@ -42,15 +42,16 @@ def moments(command: Sequence[str], folder: Path) -> list[Left]:
             process.stdin.write("\n")
             process.stdin.flush()
             found = [_left(folder)]
-            while (code := _next_code(process.pid)) is None:
-                left = _left(folder)
+            while os.WIFSTOPPED(status := os.waitpid(process.pid, 0)[1]):
+                left = _left(folder)  # it stands still
                 if left != found[-1]:
                     found.append(left)
-            process.returncode = code
+                _go_on(process.pid, status)
+            process.returncode = os.waitstatus_to_exitcode(status)
         finally:
             if process.returncode is None:
                 process.kill()
-    assert code == 0
+    assert process.returncode == 0
     return found
 
 
@@ -61,14 +62,10 @@ def put_back(left: Left, folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def _next_code(pid: int) -> int | None:
-    """Lets it go on to the next call; how it ended, or None."""
-    _, status = os.waitpid(pid, 0)
-    if not os.WIFSTOPPED(status):
-        return os.waitstatus_to_exitcode(status)
+def _go_on(pid: int, status: int) -> None:
+    """To its next call to the kernel, or out of one. `status`: why it stands still; a signal of its own is given on."""
     is_of_its_own = status >> 16 == 0 and os.WSTOPSIG(status) != signal.SIGTRAP | 0x80
     _ptrace(_SYSCALL, pid, os.WSTOPSIG(status) if is_of_its_own else 0)
-    return None
 
 
 def _left(folder: Path) -> Left:
