@@ -13,9 +13,9 @@ from tests.shared.files.moments import wait_to_be_watched
 from tests.shared.files.sealed.own_keys import keys
 
 #: Nothing of the one who is erased is in anybody else's values.
-ERASED: Final = [Cell("anna-1", f"column-{number}", f"<anna {number}>" * 30) for number in range(40)]
+ERASED: Final = [Cell("anna-1", f"column-{number}", f"<anna {number}>" * 30) for number in range(16)]
 OTHERS: Final = [
-    Cell(f"member-{number}", f"column-{of}", f"<{number} {of}>" * 20) for number in range(12) for of in range(5)
+    Cell(f"member-{number}", f"column-{of}", f"<{number} {of}>" * 20) for number in range(6) for of in range(4)
 ]
 
 
@@ -24,8 +24,8 @@ def filled(folder: Path) -> Vault:
     folder.mkdir(exist_ok=True)
     vault = Vault(folder / FILE_NAME)
     vault.follow_key()
-    for begin in range(0, 60, 5):
-        vault.put([*OTHERS[begin : begin + 5], *ERASED[begin * 4 // 6 : (begin + 6) * 4 // 6]])
+    for begin in range(8):
+        vault.put([*OTHERS[begin::8], *ERASED[begin::8]])
     return vault
 
 
