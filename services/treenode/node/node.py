@@ -4,7 +4,8 @@
 
 1. An empty tree is a tree in a cluster without an import: a node stands as soon as a pusher says so, and not before.
    One that starts from a *bare* state, of before the first import and the first member, has nothing to serve till then;
-   where an import is in force, not before it has one. Else it would say of every member that there is none.
+   where an import is in force, not before it has one. Else it would say of every member that there is none. What is
+   laid out anew of an empty tree, or of a bare one, is no more than that was.
 2. Catching up ends when the sequence lacks nothing, or when no pusher was heard for `catch_up_grace_s` and nothing
    holds the node back from serving what it has (lifecycle.py, rule 3):
    - a word of the coordinator by which it is behind a ready node (sequence.py, rule 9), for `catch_up_grace_s`: while
@@ -222,8 +223,14 @@ class NodeCore:
         if not self._has_nothing:
             why = f"has import {taken.import_id} at position {taken.position}"
             return self._live(LifeEvent.TREE_STANDS, now_s, why)
+        if self.state is NodeState.JOINING or self.cutover.importing or self.cutover.search.has_hope:
+            return []
         why = f"what it has is of before the first import and the first member, at position {taken.position}"
-        return self._live(LifeEvent.LOAD_FAILED, now_s, why) if self.state is NodeState.LOADING else []
+        return self._live(LifeEvent.LOAD_FAILED, now_s, why)
+
+    def _is_laid_out_anew(self, taken: TakeTree) -> bool:
+        """Whether the node stood there before: any other tree brings it on."""
+        return (taken.import_id, taken.position) == (self.sequence.import_id, self.sequence.position)
 
     def _cut_over(self, event: CutoverEvent, now_s: float) -> list[NodeAction]:
         """What the cutover asks for, each action with what it means for the others right behind it (rule 5)."""
@@ -231,7 +238,8 @@ class NodeCore:
         for action in self.cutover.handle(event, now_s):
             match action:
                 case TakeTree(log_id=log_id, import_id=import_id, position=position):
-                    actions += [action, *self._order(TreeTaken(log_id, import_id, position), now_s)]
+                    bare = self._is_laid_out_anew(action) and (self._bare or self.sequence.empty)
+                    actions += [action, *self._order(TreeTaken(log_id, import_id, position, bare=bare), now_s)]
                 case LoadBegun() | LoadFailed():
                     actions += self._load(action, now_s)
                 case LogUnreadable():
