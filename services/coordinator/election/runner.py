@@ -35,6 +35,7 @@ from services.coordinator.election.seat import Lost
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
 from services.shared.clock import Clock
 from services.shared.cores import Tick
+from services.shared.seldom import Seldom
 from services.shared.serving.background import Background
 from services.shared.serving.errors import (
     AlreadyExistsError,
@@ -100,6 +101,7 @@ class CoreRunner(CoreShell[Event, Action]):
         self._primary_told: tuple[int, str] | None = None
         #: The loss of the seat that the log has.
         self._lost_told: Lost | None = None
+        self._seldom = Seldom(clock.now_s)
         #: Counts changes of the cluster.
         self.changes = 0
         self._changed = asyncio.Event()
@@ -186,7 +188,8 @@ class CoreRunner(CoreShell[Event, Action]):
                     sink.answer(action)
             case Refuse():
                 self.counts["refusals"] += 1
-                logger.warning("%s", action.message)
+                if self._seldom.tells(action.message):  # each of its heartbeats is one
+                    logger.warning("%s", action.message)
                 if sink := self._sinks.get((action.node, action.incarnation)):
                     sink.end(AlreadyExistsError(action.message, field="node.name", value=action.node))
             case SwitchoverDone() | PauseDone():

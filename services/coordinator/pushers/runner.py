@@ -24,6 +24,7 @@ from services.coordinator.pushers.nomination import PusherNomination
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
 from services.shared.clock import Clock
 from services.shared.cores import Tick
+from services.shared.seldom import Seldom
 from services.shared.serving.background import Background
 from services.shared.serving.errors import (
     AlreadyExistsError,
@@ -79,6 +80,7 @@ class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
         #: What failed writes may have left in the store.
         self._possibly_stored: list[Recorded] = []
         self._told_epoch = core.recorded.pusher_epoch
+        self._seldom = Seldom(clock.now_s)
 
     def start(self) -> None:
         """Begins to watch the time."""
@@ -138,7 +140,8 @@ class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
                 if sink := self._sinks.get((action.name, action.incarnation)):
                     sink.answer(action)
             case PusherRefused():
-                logger.warning("%s", action.message)
+                if self._seldom.tells(action.message):  # each of its heartbeats is one
+                    logger.warning("%s", action.message)
                 if sink := self._sinks.get((action.name, action.incarnation)):
                     sink.end(AlreadyExistsError(action.message, field="name", value=action.name))
             case PusherSwitchoverDone():

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
-#: The same is told again after this, in seconds: whoever looks at the log's end finds it there.
-AGAIN_S = 60.0
-#: Different things that are told in that time: an error that never has the same words does not fill a log either.
-_TOLD_MAX = 20
+from services.shared.seldom import Seldom
 
 
 class TriesAgain:
@@ -25,10 +21,8 @@ class TriesAgain:
     """
 
     def __init__(self, logger: logging.Logger, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._logger, self._now_s = logger, now_s
-        self._lock = threading.Lock()
-        #: When each was told, in that order; none that is older than `AGAIN_S`.
-        self._told_s: dict[str, float] = {}
+        self._logger = logger
+        self._seldom = Seldom(now_s)
         #: Something was told, and not yet that it is over.
         self._is_away = False
         self.waits_for = ""
@@ -36,19 +30,13 @@ class TriesAgain:
     def because(self, why: str) -> None:
         """It is away, and tried again."""
         self.waits_for = why
-        with self._lock:
-            now_s = self._now_s()
-            self._told_s = {text: at_s for text, at_s in self._told_s.items() if now_s - at_s < AGAIN_S}
-            if why in self._told_s or len(self._told_s) >= _TOLD_MAX:
-                return
-            self._told_s[why], self._is_away = now_s, True
-        self._logger.info("%s; tries again", why)
+        if self._seldom.tells(why):
+            self._is_away = True
+            self._logger.info("%s; tries again", why)
 
     def over(self, place: str) -> None:
         """It answers."""
         self.waits_for = ""
-        if not self._is_away:
-            return
-        with self._lock:
+        if self._is_away:
             self._is_away = False
-        self._logger.info("%s answers again", place)
+            self._logger.info("%s answers again", place)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from services.pusher.log.engine.said import AGAIN_S, TriesAgain
+from services.pusher.log.engine.said import TriesAgain
 from services.pusher.log.jetstream.connecting import AwayError, Connection
 from services.pusher.log.jetstream.settings import JetstreamSettings
 from services.pusher.log.jetstream.stream import Stream
@@ -17,6 +17,7 @@ from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.postgresql.writing import Writer
 from services.pusher.log.store import StoreFullError
+from services.shared.seldom import AGAIN_S
 
 logger = logging.getLogger("tests.said")
 
