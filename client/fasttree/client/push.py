@@ -211,7 +211,9 @@ class Push:
         except (asyncio.CancelledError, grpc.aio.AioRpcError):
             # The watcher's cancel of the call shows here as our own.
             if self._gave_up or self._moved:
-                raise broken(f"no receipt for {self._silent_s():.3g} s") from None
+                raise broken(
+                    f"no receipt for {self._silent_s():.3g} s: `fasttree status` says what it waits for"
+                ) from None
             raise
 
     async def _watch(self, call: _Call) -> None:

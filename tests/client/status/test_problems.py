@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from fasttree.client.endpoints import NodeEndpoint
 from fasttree.client.status.cluster import status_json
+from fasttree.client.status.nodes import name_nodes
 from fasttree.client.status.problems import problems_of
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
@@ -126,3 +128,14 @@ def test_each_problem_leads_to_its_alert(changes: dict[str, Any], alerts: list[t
 def test_a_cluster_that_nobody_tells_of_has_no_problems_of_its_own() -> None:
     """That nobody answers is told by who asked."""
     assert problems_of(status_json(None, None)) == []
+
+
+def test_a_node_that_only_the_pusher_knows_has_its_name_from_the_endpoints() -> None:
+    """A coordinator whose turn has just begun has heard nothing of a node that died before."""
+    cluster, answer = view(), pusher()
+    for address in ("127.0.0.1:3", "127.0.0.1:4", "127.0.0.1:5"):
+        answer.nodes.add(node=address, instant_address=address)
+    nodes = status_json(cluster, answer)["nodes"]
+    listed = {"n3": "127.0.0.1:3", "n2": "127.0.0.1:4"}  # n2 is another one by now
+    name_nodes(nodes, [NodeEndpoint(name=name, instant=instant) for name, instant in listed.items()])
+    assert [node["node"] for node in nodes] == ["n1", "n2", "n3", "127.0.0.1:4", "127.0.0.1:5"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 from fasttree.client.endpoints import NodeEndpoint
@@ -75,6 +76,17 @@ def streamed_json(node: pusher_pb2.NodeProgress) -> NodeJson:
         "alive": None,
         "instant": node.instant_address,
     }
+
+
+def name_nodes(nodes: Sequence[NodeJson], listed: Sequence[NodeEndpoint]) -> None:
+    """Whom a coordinator has not heard since its turn began, the pusher knows by its instant address: it gets the name
+    that the endpoints file has for it, unless somebody else has that name."""
+    names = {node.instant: node.name for node in listed if node.instant}
+    taken = {node["node"] for node in nodes}
+    for node in nodes:
+        name = names.get(node["node"], "")
+        if name and name not in taken:
+            node["node"] = name
 
 
 def named_json(node: NodeEndpoint) -> NodeJson:

@@ -18,7 +18,7 @@ from fasttree.client import (
 from fasttree.client.calls.pages import PageError, Pages
 from fasttree.client.calls.tokens import is_here
 from fasttree.client.status.cluster import ClusterJson, status_json
-from fasttree.client.status.nodes import named_json
+from fasttree.client.status.nodes import name_nodes, named_json
 from fasttree.client.status.problems import Problem, problems_of
 from fasttree.command.processes import last_words
 from fasttree.command.session import CommandError, Session
@@ -87,6 +87,7 @@ async def look(session: Session, client: Client) -> Seen:
             raise answer
     view, pusher = (None if isinstance(answer, BaseException) else answer for answer in answers)
     content = status_json(view, pusher)  # type: ignore[arg-type]  # gather's two types, told apart above
+    name_nodes(content["nodes"], client.endpoints.nodes)
     if view is None and pusher is None:
         content["nodes"] = [named_json(node) for node in client.endpoints.nodes]
     found = (*away, *drills, *unfinished.problems(session), *problems_of(content))
