@@ -77,6 +77,10 @@ class Supervisor:
             log.seek(self._log_starts.get(name, 0))
             return log.read(LOG_BYTES_MAX).decode(errors="replace")
 
+    def all_written(self) -> dict[str, str]:
+        """The same of each part."""
+        return {name: self.written(name) for name in self._children}
+
     async def start(self, child: Child) -> None:
         """Starts a child and watches it from then on. Raises OSError where its program can't be run."""
         self._children[child.name] = child

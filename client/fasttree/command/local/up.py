@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from fasttree.client.calls.channels import Channels
 from fasttree.client.endpoints import EndpointsJson
 from fasttree.command.local.certificates import certificates_of, cluster_name
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
+from fasttree.command.local.complaints import complaints
 from fasttree.command.local.console_place import CONSOLE_PORT, console_place
 from fasttree.command.local.datatrax_place import INSTANT_PORT, VIP_PORT, DataTraxPlace, place_of
 from fasttree.command.local.free_ports import is_address, is_free
@@ -310,7 +312,7 @@ class LocalCluster:
                 for name, address, service in self._plan.health():
                     await self._wait_healthy(channels, name, address, service)
         except TimeoutError:
-            raise CommandError(f"not ready after {timeout_s:g} s: {self._plan.unready}{self._log_end()}") from None
+            raise CommandError(f"not ready after {timeout_s:g} s: {self._unready()}{self._log_end()}") from None
         finally:
             await channels.close()
         endpoints = self._endpoints()
@@ -363,16 +365,17 @@ class LocalCluster:
         while True:
             if time.monotonic() > tell_s:
                 tell_s += _TELL_S
-                self._say(f"waits: {self._plan.unready}{self._log_end(name)}")
+                self._say(f"waits: {self._unready()}{self._log_end(name)}")
             for part in self._supervisor.failed:
                 raise CommandError(f"{part} ended while it started{self._log_end(part)}")
-            try:
+            with contextlib.suppress(grpc.aio.AioRpcError):
                 answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1.0)
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     return
-            except grpc.aio.AioRpcError:
-                pass
             await asyncio.sleep(_POLL_S)
+
+    def _unready(self) -> str:
+        return f"{self._plan.unready}{complaints(self._supervisor.all_written())}"
 
     def _log_end(self, name: str = "") -> str:
         """The last lines that a part wrote to its log since this start, for an error's end."""
