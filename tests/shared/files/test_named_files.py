@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,16 +48,18 @@ def test_what_is_read_by_a_name_that_somebody_gives_is_a_regular_file() -> None:
 
 
 def nats(path: Path, setting: str) -> object:
-    return Connection("nats://127.0.0.1:1", JetstreamSettings(**{setting: str(path)}))
+    given: dict[str, Any] = {setting: str(path)}
+    return Connection("nats://127.0.0.1:1", JetstreamSettings(**given))
 
 
 def s3(path: Path, setting: str) -> object:
-    given = {"import_store": "s3", "import_url": "s3://company", setting: str(path)}
+    given: dict[str, Any] = {"import_store": "s3", "import_url": "s3://company", setting: str(path)}
     return open_objects(ImportStoreSettings(**given).place, "company")
 
 
 def collector(path: Path, setting: str) -> object:
-    return Collector(TelemetrySettings(endpoint="127.0.0.1:1", tls=True, **{setting: str(path)}), dict)
+    given: dict[str, Any] = {"endpoint": "127.0.0.1:1", "tls": True, setting: str(path)}
+    return Collector(TelemetrySettings(**given), dict)
 
 
 @pytest.mark.parametrize(

@@ -196,9 +196,11 @@ class CertificateFolder:
         # the first to go.
         write_durably(self.believed, revoked + _content(self.ca))
 
-    def renew(self, authority: Authority, faults: list[str], *, all_of_them: bool = False) -> list[Issued]:
+    def renew(
+        self, authority: Authority, faults: list[str] | None = None, *, all_of_them: bool = False
+    ) -> list[Issued]:
         """New certificates in the places of those that are due, with the same names and the same length of life. One
-        that can't be read keeps no other from it, and is told in `faults`."""
+        that can't be read keeps no other from it, and is told in `faults`; without them it raises CommandError."""
         renewed = []
         for each, holder in self._to_renew(faults):
             if all_of_them or each.due:
@@ -210,7 +212,7 @@ class CertificateFolder:
         """Whether `renew` would renew one. One that can't be read is told in `faults`."""
         return any(each.due for each, _ in self._to_renew(faults))
 
-    def _to_renew(self, faults: list[str]) -> list[tuple[Issued, Holder]]:
+    def _to_renew(self, faults: list[str] | None) -> list[tuple[Issued, Holder]]:
         found = []
         for each in self.issued(faults):
             named = named_in(each.uri)
