@@ -24,6 +24,9 @@ from services.treenode.snapshots.stored.turns import is_due, rank_of
 
 #: Of the newest that are stored, so many are looked at for one that is good.
 _LOOKED_AT_MAX = 8
+#: How much later the pusher has to say where the log ends than it had when a snapshot beyond that was seen: what was on
+#: its way meanwhile is heard by then.
+_BEYOND_S = 10.0
 #: Of what is wrong, so many characters go with each heartbeat; the log has all.
 _PROBLEM_LENGTH_MAX = 1_000
 
@@ -68,6 +71,8 @@ class StoredKeeping:
         self.newest: About | None = None
         #: Since when it is known that there is none.
         self._none_since_s: float | None = None
+        #: When the pusher said where the log ends, by its clock, as the newest was first seen to be beyond that.
+        self._beyond_since_s: float | None = None
         #: What is wrong, as it was told last.
         self._problem = ""
         node.stored = coordinator_pb2.StoredSnapshot(place=stored.objects.place)
@@ -119,7 +124,25 @@ class StoredKeeping:
                 break
             problems.append(problem)
         self._none_since_s = None if self.newest is not None else self._none_since_s or self._seen.now_s()
-        return "; ".join(problems)
+        return "; ".join([*problems, *self._beyond()])
+
+    def _beyond(self) -> list[str]:
+        """Whether the newest is of updates that the log does not have: a copy of this cluster stores there too. Where
+        the log itself has lost its end, nodes with what it lacks refuse it, and say so themselves."""
+        log_end = self._node.core.sequence.log_end
+        if self.newest is None or log_end is None or self.newest.position <= log_end.position:
+            self._beyond_since_s = None
+            return []
+        if self._beyond_since_s is None:
+            self._beyond_since_s = log_end.sent_at_s
+        if log_end.sent_at_s - self._beyond_since_s < _BEYOND_S:
+            return []
+        return [
+            f"the store of snapshots, {self._stored.objects.place}, has one of position {self.newest.position}, and "
+            f"the log ends at {log_end.position}: another cluster of this name that began as a copy of this one stores "
+            "there too; give each a place of its own, since what one stores is removed for the other's, and an empty "
+            "node may start from it"
+        ]
 
     async def _due(self) -> tuple[Snapshot, dict[str, Any]] | None:
         """The snapshot that this node has to store now, with its label."""
