@@ -137,6 +137,7 @@ async def test_a_collector_gets_the_figures_of_the_part_that_serves(monkeypatch:
     parts = {name: part(name, stands_by=name == "standby") for name in ("standby", "active")}
     for name, each in parts.items():
         each.metrics.gauge(name, f"Of the {name}.", lambda: 1)
+        each.metrics.tells = name == "standby"  # the other one is made once its turn has come
     ports = PusherPorts(PusherSettings.of(listen_host="127.0.0.1", port=0, http_port=0))
     try:
         for name in ("standby", "active", "standby"):
