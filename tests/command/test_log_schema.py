@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from fasttree.command.main import cli
 from fasttree.command.session import CommandError
 from services.coordinator.stores.postgresql_table import coordinators_sql
-from services.pusher.log.postgresql.tables import VERSION
+from services.pusher.log.postgresql.tables import VERSION, upgrade_sql
 
 
 def test_it_prints_the_tables_and_the_grants() -> None:
@@ -31,6 +31,14 @@ def test_it_prints_the_table_of_the_coordinators() -> None:
     assert "GRANT SELECT, INSERT, UPDATE ON" in done.output
 
 
+def test_it_prints_the_step_from_an_earlier_version() -> None:
+    done = CliRunner().invoke(cli, ["log", "schema", "--from", "1", "--role", "fasttree"])
+    assert done.exit_code == 0, done.output
+    assert done.output == upgrade_sql("fasttree", 1, "fasttree")
+    assert f"SET value = '{VERSION}' WHERE name = 'version'" in done.output
+    assert "CREATE SCHEMA" not in done.output
+
+
 def test_a_name_that_is_none_is_told() -> None:
     for arguments, words in (
         (["--cluster", "a", "--schema", 'x"; DROP'], "--schema must be"),
@@ -39,6 +47,9 @@ def test_a_name_that_is_none_is_told() -> None:
         ([], "--cluster must be"),
         (["--coordinator", "--cluster", "a"], "--cluster means nothing with --coordinator"),
         (["--coordinator", "--schema", "a b"], "--schema must be"),
+        (["--coordinator", "--from", "1"], "--from means nothing with --coordinator"),
+        (["--from", "0"], f"1 to {VERSION - 1}, not 0"),
+        (["--from", str(VERSION)], f"1 to {VERSION - 1}, not {VERSION}"),
     ):
         done = CliRunner().invoke(cli, ["log", "schema", *arguments])
         assert isinstance(done.exception, CommandError)

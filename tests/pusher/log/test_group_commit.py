@@ -99,7 +99,7 @@ def test_a_push_that_goes_alone_is_told_all() -> None:
     ("error", "problem"),
     [
         (StoreFullError("no space left"), AppendProblem.FULL),
-        (LogStoreError("a fault"), AppendProblem.FAULT),
+        (LogStoreError("permission denied for table records"), AppendProblem.FULL),
         (ValueError("nobody thought of it"), AppendProblem.FAULT),
     ],
 )

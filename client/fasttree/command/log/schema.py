@@ -11,7 +11,7 @@ from fasttree.command.session import CommandError, Session, json_option
 from fasttree.command.shapes import prints
 from services.coordinator.stores.postgresql_settings import COORDINATORS_SCHEMA
 from services.coordinator.stores.postgresql_table import coordinators_sql
-from services.pusher.log.postgresql.tables import schema_sql
+from services.pusher.log.postgresql.tables import VERSION, schema_sql, upgrade_sql
 from services.shared.postgresql.names import SCHEMA_PATTERN
 
 
@@ -27,20 +27,32 @@ class SchemaJson(TypedDict):
 @click.option("--coordinator", "is_coordinator", is_flag=True, help="The table of the coordinators' record instead.")
 @click.option("--schema", default="", help="As pusher.log_schema, or coordinator.postgresql_schema.")
 @click.option("--role", default="", help="The services' role, which gets what it needs and no more.")
+@click.option("--from", "version", type=int, help="The tables are there, of that version: the step to this program's.")
 @json_option
-def schema_command(session: Session, cluster: str, is_coordinator: bool, schema: str, role: str) -> None:
+def schema_command(
+    session: Session, cluster: str, is_coordinator: bool, schema: str, role: str, version: int | None
+) -> None:
     """Prints the SQL that makes a log's tables in PostgreSQL, where the pusher itself may make none.
 
     Once, as a role that may: fasttree log schema --cluster dot-live --role fasttree | psql company
+
+    For tables of an earlier version, as the pusher says it: fasttree log schema --from 1 --role fasttree | psql company
     """
     schema = schema or (COORDINATORS_SCHEMA if is_coordinator else "fasttree")
     for name, value in (("--schema", schema), ("--role", role)):
         if value and not SCHEMA_PATTERN.fullmatch(value):
             raise CommandError(f"{name} must be 1 to 63 of a-z 0-9 _, not {value[:100]!r}")
     if is_coordinator:
+        if version is not None:
+            raise CommandError("--from means nothing with --coordinator: that table has had one version")
         if cluster:
             raise CommandError("--cluster means nothing with --coordinator: that table has a row for each cluster")
         _show(session, coordinators_sql(schema, role))
+        return
+    if version is not None:
+        if not 1 <= version < VERSION:
+            raise CommandError(f"--from must be a version before this program's, 1 to {VERSION - 1}, not {version}")
+        _show(session, upgrade_sql(schema, version, role))
         return
     if not 1 <= len(cluster) <= 64 or not cluster.isascii() or not cluster.isprintable() or " " in cluster:
         raise CommandError("--cluster must be 1 to 64 printable ASCII characters without blanks")

@@ -6,7 +6,7 @@ import zlib
 
 import psycopg
 
-from services.pusher.log.postgresql.tables import MIGRATIONS, VERSION, founding
+from services.pusher.log.postgresql.tables import MIGRATIONS, VERSION, founding, raised
 from services.pusher.log.store import LogStoreError
 
 
@@ -54,9 +54,11 @@ def _migrate(connection: psycopg.Connection[tuple[object, ...]], schema: str, cl
         if version == 0:
             connection.execute(founding(quoted, cluster))
         else:
-            connection.execute(f"UPDATE {quoted}.meta SET value = '{VERSION}' WHERE name = 'version'")
+            connection.execute(raised(quoted))
     except psycopg.errors.InsufficientPrivilege as error:
+        there = f"tables of version {version}, not {VERSION}" if version else f"no tables of version {VERSION}"
+        told = f" --from {version}" if version else ""
         raise LogStoreError(
-            f"schema {schema} has no tables of version {VERSION}, and this role may not make them: have the database's "
-            "administrator run what `fasttree log schema` prints"
+            f"schema {schema} has {there}, and this role may not make them: have the database's "
+            f"administrator run what `fasttree log schema{told}` prints"
         ) from error

@@ -309,9 +309,9 @@ class PostgresqlLog(EngineLog):
             connection, tables = transaction.connection, self._tables
             self._set(transaction, "room", "x" * _ROOM_BYTES)
             connection.execute(f"INSERT INTO {tables}.records VALUES (0, '', '')")
-            connection.execute(f"INSERT INTO {tables}.ids VALUES ('', 0, 0)")
+            connection.execute(f"INSERT INTO {tables}.kept_ids VALUES ('', 0, 0)")
             connection.execute(f"DELETE FROM {tables}.records WHERE position = 0")
-            connection.execute(f"DELETE FROM {tables}.ids WHERE update_id = ''")
+            connection.execute(f"DELETE FROM {tables}.kept_ids WHERE update_id = ''")
 
         self.write(write)
         self.write(

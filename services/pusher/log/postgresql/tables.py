@@ -63,9 +63,33 @@ def schema_sql(schema: str, cluster: str, role: str = "") -> str:
     `role`: the pusher's own, which is given what it needs and no more.
     """
     quoted = f'"{schema}"'
-    steps = "".join(MIGRATIONS[version].format(schema=quoted) for version in range(1, VERSION + 1))
-    grants = _GRANTS.format(schema=quoted, role=f'"{role}"') if role else ""
-    return f"BEGIN;\nCREATE SCHEMA IF NOT EXISTS {quoted};{steps}{founding(quoted, cluster)}{grants}COMMIT;\n"
+    made = f"CREATE SCHEMA IF NOT EXISTS {quoted};{_steps(quoted, 0)}{founding(quoted, cluster)}"
+    return f"BEGIN;\n{made}{_grants(quoted, role)}COMMIT;\n"
+
+
+def upgrade_sql(schema: str, version: int, role: str = "") -> str:
+    """The same for tables that are there, of an earlier version: those of another one are left as they are."""
+    quoted = f'"{schema}"'
+    check = f"""
+DO $$ BEGIN
+    IF (SELECT value FROM {quoted}.meta WHERE name = 'version') <> '{version}' THEN
+        RAISE EXCEPTION 'the tables of schema {schema} are not of version {version}: nothing was changed';
+    END IF;
+END $$;"""
+    return f"BEGIN;{check}{_steps(quoted, version)}{raised(quoted)}{_grants(quoted, role)}COMMIT;\n"
+
+
+def _steps(quoted: str, version: int) -> str:
+    return "".join(MIGRATIONS[step].format(schema=quoted) for step in range(version + 1, VERSION + 1))
+
+
+def _grants(quoted: str, role: str) -> str:
+    return _GRANTS.format(schema=quoted, role=f'"{role}"') if role else ""
+
+
+def raised(quoted: str) -> str:
+    """What a log of an earlier version says once its tables are of this one."""
+    return f"UPDATE {quoted}.meta SET value = '{VERSION}' WHERE name = 'version';\n"
 
 
 def founding(quoted: str, cluster: str) -> str:

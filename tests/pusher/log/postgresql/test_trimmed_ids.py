@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+import psycopg
 import pytest
 
 from bench.rivals.postgres_replicas import ReplicatedPostgres
 from services.pusher.log.ids.archive import MERGE_RUNS
 from services.pusher.log.postgresql.store import PostgresqlLog
-from services.pusher.log.postgresql.tables import MIGRATIONS, VERSION, founding
+from services.pusher.log.postgresql.tables import MIGRATIONS, VERSION, founding, upgrade_sql
 from services.pusher.log.settings import LogSettings
-from services.pusher.log.store import DeposedError, LogDamagedError, LogEnds, StoreFullError
+from services.pusher.log.store import DeposedError, LogDamagedError, LogEnds, LogStoreError, StoreFullError
 from tests.pusher.updates import ids_and_contents, order, orders
 
 #: Records of one trim here.
@@ -163,12 +165,37 @@ def test_no_room_for_the_copy_trims_nothing(settings: LogSettings, tmp_path: Pat
     store.close()
 
 
+def make_version_1(server: ReplicatedPostgres, schema: str) -> None:
+    said = founding(schema, "test").replace(f"('version', '{VERSION}')", "('version', '1')")
+    server.psql(f"CREATE SCHEMA {schema};" + MIGRATIONS[1].format(schema=schema) + said)
+
+
+def test_an_administrator_brings_the_tables_of_version_1_up_to_date(
+    settings: LogSettings, server: ReplicatedPostgres, tmp_path: Path
+) -> None:
+    schema = settings.postgresql.log_schema
+    role = f"pusher_of_{schema}"
+    make_version_1(server, schema)
+    server.psql(f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {role}")
+    server.psql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}")
+    its = msgspec.structs.replace(settings, log_url=server.url(user=role))
+    with pytest.raises(LogStoreError, match=r"has tables of version 1, not 2, .*`fasttree log schema --from 1` prints"):
+        PostgresqlLog(tmp_path, its, "test")
+    server.psql(upgrade_sql(schema, 1, role))
+    store = trimmed(its, tmp_path, 0)
+    assert store.trim(100, _TRIMMED) == _TRIMMED
+    assert knows_all(store)
+    store.close()
+    with psycopg.connect(server.url(), autocommit=True) as connection, pytest.raises(psycopg.errors.RaiseException):
+        connection.execute(upgrade_sql(schema, 1, role))
+    server.psql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 def test_a_log_of_version_1_is_taken_over_and_its_pusher_takes_nothing_more(
     settings: LogSettings, server: ReplicatedPostgres, tmp_path: Path
 ) -> None:
     schema = settings.postgresql.log_schema
-    said = founding(schema, "test").replace(f"('version', '{VERSION}')", "('version', '1')")
-    server.psql(f"CREATE SCHEMA {schema};" + MIGRATIONS[1].format(schema=schema) + said)
+    make_version_1(server, schema)
     # As version 1 wrote it: one update was trimmed, and its id is still in the table.
     server.psql(
         f"INSERT INTO {schema}.ids VALUES ('order-0', 1, 7), ('order-1', 2, 7);"
