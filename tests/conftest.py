@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -23,6 +24,15 @@ def umask() -> Iterator[None]:
     os.umask(_UMASK)
     yield
     os.umask(_UMASK)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """No collection of garbage: whoever listens to it, as a service's figures do, can't be called in the very moment in
+    which a reader of deeply nested text has used up Python's stack. Python only prints that; pytest fails by it."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

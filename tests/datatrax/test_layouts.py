@@ -221,6 +221,7 @@ def field_with(**changed: str) -> bytes:
         (b"a = " + b"[" * 5_000, "docs/datatrax.md"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("uncollected")
 def test_what_is_no_layout_is_refused(content: bytes, expected: str) -> None:
     with pytest.raises(LayoutError, match=expected):
         layout_of(content)

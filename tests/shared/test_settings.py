@@ -121,6 +121,7 @@ def test_a_host_file_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
         ('[cluster]\nname = "' + "x" * 5_000 + '"\n', "xxx…: must be 1 to 64 "),
     ],
 )
+@pytest.mark.usefixtures("uncollected")
 def test_wrong_files_are_named(tmp_path: Path, text: str, said: str) -> None:
     file = write(tmp_path, text)
     told = refusal("cluster", file)

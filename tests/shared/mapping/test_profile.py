@@ -62,6 +62,7 @@ def test_what_can_not_be(fields: dict[str, Any], told: str) -> None:
         (b"x" * 70_000, "a profile is a few lines"),
     ],
 )
+@pytest.mark.usefixtures("uncollected")
 def test_a_file_that_can_not_be_read(content: bytes, told: str) -> None:
     with pytest.raises(ProfileError) as error:
         parse_profile(content)
