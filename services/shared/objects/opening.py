@@ -34,7 +34,7 @@ def _bucket(place: Place, cluster: str) -> Objects:
     try:
         return S3Objects(place, cluster)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{place.settings}ca_file: {system_words(error)}") from error
+        raise SettingsError(f"{place.settings}ca_file: {place.ca_file}: {system_words(error)}") from error
 
 
 def plain_name(cluster: str) -> str:
