@@ -167,8 +167,9 @@ bench-console: $(VENV)/.dev ## How long the console's tree of MEMBERS=1000000 ta
 	@$(BIN)/python -m bench.console --members $(MEMBERS)
 
 SECONDS_OF_OVERLOAD := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
-bench-overload: $(VENV)/.dev ## Ten times as many reads and pushes as can be done, for SECONDS=60: what is answered; JSON last.
-	@$(BIN)/python -m bench.overload --seconds $(SECONDS_OF_OVERLOAD)
+REPORT ?= summary
+bench-overload: $(VENV)/.dev ## Ten times as many reads and pushes as can be done, for SECONDS=60: what is answered; REPORT=page: of another report; JSON last.
+	@$(BIN)/python -m bench.overload --seconds $(SECONDS_OF_OVERLOAD) --report $(REPORT)
 
 RECORDS ?= 1000000
 bench-spool: $(VENV)/.dev ## A file of RECORDS=1000000 through the spool of a real cluster; JSON last.

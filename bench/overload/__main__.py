@@ -1,10 +1,11 @@
 """Ten times as many reads as a node can do, then ten times as many pushes: `make bench-overload SECONDS=60`.
 
 Real processes, as `fasttree up` starts them; orders go on beside. First what a node's port answers of summaries of a
-whole downline (a millisecond of work each) when it is asked as fast as it answers: its capacity. Then 1 x: seven tenths
-of that by the clock; 10 x: ten times the capacity, for SECONDS; and 1 x again. Each call has a deadline of a second, at
-which its client leaves. The pusher gets orders over as many streams as fill it, over ten times as many, and over as
-many again.
+whole downline (a quarter of a millisecond of work each; `--report page`: of its pages, which take several times that)
+when it is asked as fast as it answers: its capacity. Then 1 x: seven tenths of that by the clock; 10 x: ten times the
+capacity, for SECONDS; and 1 x again. Each call has a deadline of a second, at which its client leaves. A refusal costs
+a node some 8 microseconds, whatever was asked for. The pusher gets orders over as many streams as fill it, over ten
+times as many, and over as many again.
 
 The last line is JSON: capacity_per_s, goodput_ratio (answered in time at 10 x, of the capacity; by_processor: for each
 second of a processor that the node had, where others work beside), p99_ms, p99_ms_over and p99_ms_after,
@@ -23,11 +24,12 @@ import json
 import math
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc.aio
 import uvloop
+from google.protobuf.message import Message
 
 from bench.cluster.cluster import RunningCluster, cpu_s, resident_mb
 from bench.engine.genealogy import make_genealogy
@@ -37,7 +39,12 @@ from bench.overload.flood import LATE, LOST, OK, Flood, Seen
 from bench.overload.pushes import push_overload
 from fasttree.v1 import report_pb2
 
-_SUMMARY = "/fasttree.v1.ReportService/SummarizeDownline"
+_PAGE_ROWS = 1_000
+#: What may be asked for, by name: the method, and the request for a member's downline.
+_REPORTS: dict[str, tuple[str, Callable[[str], Message]]] = {
+    "summary": ("SummarizeDownline", lambda top: report_pb2.SummarizeDownlineRequest(member_id=top)),
+    "page": ("ListDownline", lambda top: report_pb2.ListDownlineRequest(member_id=top, page_size=_PAGE_ROWS)),
+}
 _UNDER_WAY = 16
 _NORMAL_SHARE, _TIMES = 0.7, 10
 ORDERS_PER_S = 20.0
@@ -117,20 +124,21 @@ def back_to_normal_s(seen: Seen, since_s: float, normal_ms: float) -> float:
 
 
 async def read_overload(
-    cluster: RunningCluster, top: str, seconds: float, short_s: float, deadline_s: float
+    cluster: RunningCluster, report: str, top: str, seconds: float, short_s: float, deadline_s: float
 ) -> dict[str, Any]:
     """The figures of one node under too many reads."""
     name = await cluster.wait_primary()
-    request = report_pb2.SummarizeDownlineRequest(member_id=top).SerializeToString()
+    method, request_for = _REPORTS[report]
+    request = request_for(top).SerializeToString()
     async with (
         Watch(cluster, name) as watch,
-        Flood(cluster.node(name)["report"], _SUMMARY, [request], deadline_s) as flood,
+        Flood(cluster.node(name)["report"], f"/fasttree.v1.ReportService/{method}", [request], deadline_s) as flood,
     ):
         await flood.as_fast_as_answered(_UNDER_WAY, short_s / 2)
         pid, used_s = cluster.pid_of(name), cpu_s(cluster.pid_of(name))
         found = await flood.as_fast_as_answered(_UNDER_WAY, short_s)
         capacity, by_processor = found.ended[OK] / short_s, found.ended[OK] / (cpu_s(pid) - used_s)
-        say(f"{capacity:,.0f} summaries a second by one node, {_UNDER_WAY} under way")
+        say(f"{capacity:,.0f} calls of {method} a second by one node, {_UNDER_WAY} under way")
         before = await flood.at_rate(capacity * _NORMAL_SHARE, short_s)
         say(f"1 x: p99 {before.p99_ms():.1f} ms, {dict(before.ended)}")
         used_s = cpu_s(pid)
@@ -156,18 +164,19 @@ async def read_overload(
     }
 
 
-async def measure(members: int, seconds: float, short_s: float, deadline_s: float) -> dict[str, Any]:
+async def measure(members: int, report: str, seconds: float, short_s: float, deadline_s: float) -> dict[str, Any]:
     """All figures of one run."""
     genealogy = make_genealogy(members, seed=1, roots=1)
     member_ids = [text.decode() for text in genealogy.ids.tolist()]
     async with loaded_cluster(genealogy, 2) as cluster:
         await cluster.wait_primary()
         async with orders_beside(cluster, member_ids):
-            figures = await read_overload(cluster, member_ids[0], seconds, short_s, deadline_s)
+            figures = await read_overload(cluster, report, member_ids[0], seconds, short_s, deadline_s)
         async with Watch(cluster, "pusher") as watch:
             pushes = await push_overload(cluster, member_ids, seconds, short_s, watch.orders_begin)
     return {
         "members": members,
+        "report": report,
         "seconds": seconds,
         **figures,
         **{f"pushes_{name}": value for name, value in (pushes | watch.figures()).items()},
@@ -178,11 +187,14 @@ def main() -> None:
     """Runs, prints the figures, and exits 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--members", type=int, default=100_000)
+    parser.add_argument("--report", choices=_REPORTS, default="summary", help=f"page: of {_PAGE_ROWS:,} rows")
     parser.add_argument("--seconds", type=float, default=60.0, help="of ten times the capacity")
     parser.add_argument("--short", type=float, default=10.0, help="of each other stretch, in seconds")
     parser.add_argument("--deadline", type=float, default=1.0, help="of a read, in seconds")
     arguments = parser.parse_args()
-    figures = uvloop.run(measure(arguments.members, arguments.seconds, arguments.short, arguments.deadline))
+    figures = uvloop.run(
+        measure(arguments.members, arguments.report, arguments.seconds, arguments.short, arguments.deadline)
+    )
     print(json.dumps(figures))
     for part, memory_mb_max in _MEMORY_MB_MAX.items():
         if (
