@@ -74,8 +74,6 @@ class BenchNode:
         self._stream: Any = None
         #: The last update that the node was sent.
         self.position = 0
-        #: As the log says: what a new import carries is asked of its tree alone.
-        self._in_force = 0
 
     @property
     def report_address(self) -> str:
@@ -126,7 +124,7 @@ class BenchNode:
         return True
 
     def _log_end(self) -> treenode_pb2.LogEnd:
-        return treenode_pb2.LogEnd(first_position=1, position=self.position, import_id=self._in_force)
+        return treenode_pb2.LogEnd(first_position=1, position=self.position, import_id=0)
 
     async def _waits(self) -> None:
         """Waits until the node has nothing to do and has a process that waits for an import file, as one that has run
@@ -169,7 +167,6 @@ class BenchNode:
             times.began_s.setdefault(response.phase, time.monotonic())
         sampling.cancel()
         await server.stop(0)
-        self._in_force = import_id
         await self.heartbeat()
         return times
 
