@@ -108,8 +108,6 @@ class Build:
     was_in_force: bool = False
     #: Whether it is to be compared with the live tree before it takes its place.
     to_compare: bool = False
-    #: Whether what it carries is what the live tree held: nobody said.
-    asks_live_tree: bool = False
     phase: Phase = _P.ASKED
     #: The last position that is being read, or was.
     reading_to: int = 0
@@ -121,24 +119,6 @@ class Build:
         if phase not in TRANSITIONS[self.phase]:
             raise IllegalPhaseError(f"a build that {self.phase.value} now {phase.value}: {self}")
         self.phase, self.until_s = phase, until_s
-
-    def why_not_to_ask(self, import_id: int, in_force: int) -> str:
-        """Why a live tree of that import can't say what this one carries; empty where it may, or nobody asks it."""
-        if not self.asks_live_tree or in_force == import_id:
-            return ""
-        if in_force > import_id:
-            return f"import {in_force} came in force meanwhile, the node's tree is of import {import_id}; ask again"
-        return f"the node's tree is of import {import_id}, which isn't in force yet"
-
-    def why_waited(self, position: int, why_not_to_ask: str) -> str:
-        """What the build waited for in vain, in a node that stands there."""
-        stands = f"the node is at position {position}, the file at {self.position}"
-        return f"{why_not_to_ask or stands}: it can't tell which updates were held then"
-
-    def validate(self) -> None:
-        """Raises AssertionError where it has no deadline and needs one, or the other way round."""
-        if (self.until_s is not None) != (self.phase in (_P.WAITING, _P.LEVELLING)):
-            raise AssertionError(f"a build that {self.phase.value} until {self.until_s}")
 
     def expect(self, event: BuildEvent) -> None:
         """Raises IllegalPhaseError where the word can't come in this phase."""

@@ -12,10 +12,10 @@ The rules:
    can't be built here (sequence.py, rule 4).
 2. *What an import carries.* Updates that were held when its file was taken are not in it, and are offered to it first,
    each once. Where the manifest names them, those it names, as in every other node. Else the import is new, and the
-   live tree knows, once it stands at the file's position and is known to be of the import in force: for that the build
-   waits, `import_position_wait_s_max` at most. In another import's tree other updates were held: where the import came
-   in force meanwhile, or one between, it has to be asked again. A node that needs a base to get there has no tree to
-   ask: it takes a new import only where the pusher says that no other node can tell either (`as_it_comes`).
+   live tree knows, once it stands at the file's position: for that the build waits, `import_position_wait_s_max` at
+   most. An import that came in force while the node made its tree is not new any more: it has to be asked again, with
+   what it carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the
+   pusher says that no other node can tell either (`as_it_comes`).
 3. *What is read.* From the position after the new tree's own, in order, up to where the live one is. A log that ends
    before that ends the build. Damage in it does too; of an import, the node then knows that it can't be built here. An
    update that the engine fails at refuses the import: the live tree serves.
@@ -50,7 +50,9 @@ from services.treenode.node.search import (
     SnapshotSearch,
 )
 from services.treenode.node.sequence import SequenceCore
-from services.treenode.node.sequence_events import LogUnreadable
+from services.treenode.node.sequence_events import (
+    LogUnreadable,
+)
 from services.treenode.node.settings import CutoverSettings
 
 _P = Phase
@@ -103,7 +105,9 @@ class Cutover:
         """When a phase, or the search's rest, has lasted for long enough."""
         until_s = self.turn.until_s if self.turn else None
         rests_until_s = None if self._import_on_its_way else self.search.rests_until_s
-        return min([at_s for at_s in (until_s, rests_until_s) if at_s is not None], default=None)
+        if until_s is None or rests_until_s is None:
+            return rests_until_s if until_s is None else until_s
+        return min(until_s, rests_until_s)
 
     def handle(self, event: CutoverEvent, now_s: float) -> _Actions:
         """Takes the event and returns what is to be done, in order."""
@@ -141,10 +145,11 @@ class Cutover:
         return []
 
     def _asked(self, event: cut.ImportAsked | cut.RelayoutAsked) -> Build:
-        log_id = self._sequence.log_id
+        sequence = self._sequence
         if isinstance(event, cut.RelayoutAsked):
-            return Build(event.build, Way.RELAYOUT, self._sequence.import_id, log_id)
-        build = Build(event.build, Way.IMPORT, event.import_id, event.log_id or log_id, event.as_of_position)
+            return Build(event.build, Way.RELAYOUT, sequence.import_id, sequence.log_id)
+        log_id = event.log_id or sequence.log_id
+        build = Build(event.build, Way.IMPORT, event.import_id, log_id, event.as_of_position)
         build.carried, build.was_in_force = event.carried or None, self._in_force(event.import_id)
         build.as_it_comes = event.as_it_comes
         return build
@@ -173,11 +178,6 @@ class Cutover:
         """Whether some node has taken the import, as far as this one has heard."""
         log_end = self._sequence.log_end
         return log_end is not None and log_end.import_id >= import_id
-
-    def _why_not_to_ask(self, build: Build) -> str:
-        """Rule 2: why the live tree can't say what the build carries."""
-        log_end = self._sequence.log_end
-        return build.why_not_to_ask(self._sequence.import_id, log_end.import_id if log_end else 0)
 
     # -- words about one build
 
@@ -226,7 +226,7 @@ class Cutover:
         if out_of_reach:
             why = f"the node needs a base itself: it can't tell which updates were held at position {build.position}"
             return self._drop(build, Cause.NODE_BEHIND, why, now_s)
-        build.to_compare, build.asks_live_tree = True, build.carried is None
+        build.to_compare = True
         build.enter(_P.WAITING, now_s + self._settings.import_position_wait_s_max)
         return []
 
@@ -322,15 +322,14 @@ class Cutover:
             ):
                 why = f"waits for a peer's snapshot: {why}"
                 actions += self._drop(build, Cause.LOG_NOT_READ, why, now_s)
-            elif self._in_force(sequence.import_id + 1) and (why := self._why_not_to_ask(build)):
-                actions += self._drop(build, Cause.NODE_BEHIND, why, now_s)
             elif build.until_s is not None and now_s >= build.until_s:
                 actions += self._drop_late(build, now_s)
         return actions
 
     def _drop_late(self, build: Build, now_s: float) -> _Actions:
         if build.phase is _P.WAITING:
-            why = build.why_waited(self._sequence.position, self._why_not_to_ask(build))
+            stands = f"the node is at position {self._sequence.position}, the file at {build.position}"
+            why = f"{stands}: it can't tell which updates were held then"
             return self._drop(build, Cause.NODE_BEHIND, why, now_s)
         why = f"the log gave no answer for {self._settings.pause_s_max:g} s while updates were paused"
         return self._drop(build, Cause.LOG_NOT_READ, why, now_s)
@@ -341,8 +340,7 @@ class Cutover:
         """Whoever waited for the live tree, for the turn, or for peace to look for a base."""
         actions: _Actions = []
         build = self.turn
-        waits = build is not None and build.phase is _P.WAITING and self._lag(build) >= 0
-        if build is not None and waits and not self._why_not_to_ask(build):
+        if build is not None and build.phase is _P.WAITING and self._lag(build) >= 0:
             build.enter(_P.OFFERING)
             if build.carried is None:
                 actions.append(cut.FindCarried(build.number, build.position))
@@ -387,7 +385,8 @@ class Cutover:
         if len(set(numbers)) < len(numbers):
             raise AssertionError(f"builds {numbers}: two of one number")
         for build in self.builds:
-            build.validate()
+            if (build.until_s is not None) != (build.phase in (_P.WAITING, _P.LEVELLING)):
+                raise AssertionError(f"a build that {build.phase.value} until {build.until_s}")
             if (build in self.waiting) != (build.phase is _P.ASKED):
                 raise AssertionError(f"a build that {build.phase.value} has or lacks the turn: {build}")
             if build is self.at_once and (build.way, build.phase) != (Way.SNAPSHOT, _P.SWAPPING):

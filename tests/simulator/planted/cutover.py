@@ -83,10 +83,6 @@ def _always_new(_self: Cutover, _import_id: int) -> bool:
     return False
 
 
-def _any_tree(_self: Cutover, _build: Build) -> str:
-    return ""
-
-
 _ASKED = Cutover._asked
 
 # ---- when
@@ -199,11 +195,7 @@ CUTOVER = (
     Planted(
         "carried-anew",
         "each node finds out for itself what an import carries",
-        (
-            (Cutover, "_asked", _found_anew),
-            (Cutover, "_in_force", _always_new),
-            (Cutover, "_why_not_to_ask", _any_tree),
-        ),
+        ((Cutover, "_asked", _found_anew), (Cutover, "_in_force", _always_new)),
     ),
     plant("early-swap", "the new tree serves before it caught up", Cutover, "_lag", _no_lag),
     plant("early-comparison", "trees are compared at two positions", Cutover, "_level", _compare_early),
