@@ -14,7 +14,10 @@
    (`RecordTaken`, answered by `Recorded`). Only then the log's end names it and the next node begins: otherwise a
    pusher that starts again could give a later node other carried updates than the first one took. Where a node turns
    out to serve an import newer than the one in force (the pusher died in between, or the node's last word was lost),
-   that node is asked again before anything else is begun: it answers at once, with the same carried positions.
+   that node is asked again before anything else is begun: it answers at once, with the same carried positions. Not so
+   where a newer one is the candidate, and a node is there to try it: a load of that one may still go on somewhere,
+   asked for by a pusher that died, and it carries what is held in the tree of the import in force. Were another in
+   force meanwhile, the next canary would carry what is held in that one's.
 5. A node that fails (not the file: it died, or could not be reached) is left for a back-off of its own while the
    others go on. A canary that fails after it had begun may have died of the file: after `canary_deaths_max` such
    failures the import is refused, lest it take down one node after another. After the canary, a refusal is the one
@@ -291,10 +294,10 @@ class Rollout:
 
     def _choose(self, now_s: float) -> tuple[RolloutNode | None, int]:
         """The node to ask now, and for which import."""
-        for node in self._connected(now_s):
-            if node.import_id > self.in_force and node.import_id in self.places:
-                return node, node.import_id  # rule 4: its word was lost
         import_id = self.places.candidate
+        lost = self._lost_word(now_s)
+        if lost is not None and (lost.import_id >= import_id or self._nobody_tries_it(now_s)):
+            return lost, lost.import_id  # rule 4
         if import_id > self.in_force:
             canary = self._canary(now_s)
             if canary is not None:
@@ -319,18 +322,36 @@ class Rollout:
 
     def _canary(self, now_s: float) -> RolloutNode | None:
         """The first node for an import that none has taken, or None if it has to wait for one."""
-        ready = [node for node in self._connected(now_s) if node.import_id == self.in_force]
-        following = [node for node in ready if node.follows_log]
-        passive = [node for node in following if node.node != self.primary]
-        if passive:
+        if passive := self._passive_canaries(now_s):
             self._patient_since = None
             return passive[0]
+        ready = [node for node in self._connected(now_s) if node.import_id == self.in_force]
+        following = [node for node in ready if node.follows_log]
         if self._patient_since is None:
             self._patient_since = now_s
         alone = len(self.nodes) == 1 and bool(following)
         if not alone and now_s < self._patient_since + self.settings.canary_patience_s:
             return None
         return next(iter(following or ready), None)
+
+    def _lost_word(self, now_s: float) -> RolloutNode | None:
+        """A node whose word that it took an import never came here (rule 4); of several that of the newest."""
+        ahead = [n for n in self._connected(now_s) if n.import_id > self.in_force and n.import_id in self.places]
+        return max(ahead, key=lambda node: node.import_id, default=None)
+
+    def _nobody_tries_it(self, now_s: float) -> bool:
+        """No passive node serves the import in force: all are further, or none was there for `canary_patience_s`."""
+        if self._passive_canaries(now_s):
+            return False
+        if all(node.connected and node.import_id > self.in_force for node in self.nodes.values()):
+            return True
+        since = self._patient_since
+        return since is not None and now_s >= since + self.settings.canary_patience_s
+
+    def _passive_canaries(self, now_s: float) -> list[RolloutNode]:
+        """Those that may try an import first (rule 3)."""
+        ready = [node for node in self._connected(now_s) if node.import_id == self.in_force]
+        return [node for node in ready if node.follows_log and node.node != self.primary]
 
     def _next_of(self, import_id: int, now_s: float) -> RolloutNode | None:
         """The next node that lacks the import in force: passive ones in host-file order, then the primary."""
