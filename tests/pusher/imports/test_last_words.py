@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
+import pytest
+
 from fasttree.v1 import treenode_pb2
-from services.pusher.imports.events import ImportPlace
+from services.pusher.imports.events import HostsKnown, ImportPlace, Load, NodeUp, RolloutAction
+from services.pusher.imports.places import KnownImport
+from services.pusher.imports.rollout import Rollout
+from services.pusher.imports.settings import RolloutSettings
 from tests.fakes.node import FakeNode
 from tests.pusher.imports.test_imports import connected, ended, upload
 from tests.pusher.imports.test_imports import nodes as nodes
 from tests.pusher.running_pusher import running_pusher, stub_of
 from tests.waiting import until
+
+#: One took import 2, and the pusher died before it heard of that; import 3 came since.
+SERVES = {"a:1": 2, "b:1": 1, "c:1": 1}
+#: A load of it may still go on in whichever node a pusher asked before it died, with what its tree held.
+KNOWN = (
+    KnownImport(1, ImportPlace.DONE, taken=True),
+    KnownImport(2, ImportPlace.ROLLING_OUT, taken=False),
+    KnownImport(3, ImportPlace.ROLLING_OUT, taken=False),
+)
 
 
 async def test_what_a_node_stands_in_is_done_there_though_its_last_word_was_lost(
@@ -31,3 +46,15 @@ async def test_what_a_node_stands_in_is_done_there_though_its_last_word_was_lost
 
         done = (treenode_pb2.IMPORT_PHASE_DONE, "")
         await until(lambda: said() == {"one": done, "two": done}, "the nodes' own word")
+
+
+@pytest.mark.parametrize("coming", list(permutations(SERVES)), ids="-".join)
+def test_whoever_comes_first_the_canary_serves_the_import_that_was_in_force_for_the_one_before(
+    coming: tuple[str, ...],
+) -> None:
+    core = Rollout(RolloutSettings(), KNOWN)
+    actions: list[RolloutAction] = core.handle(HostsKnown(tuple(SERVES)), 0.0)
+    for node in coming:
+        actions += core.handle(NodeUp(node, SERVES[node]), 0.0)
+    (load,) = [action for action in actions if isinstance(action, Load)]
+    assert (load.import_id, SERVES[load.node], core.in_force) == (3, 1, 1)
