@@ -213,6 +213,29 @@ async def test_an_import_takes_the_place_of_the_tree(node: AnyNode, pusher: Fake
     assert (answer.members, answer.held) == (3, 0)
 
 
+async def test_what_an_import_carries_is_found_in_the_tree_of_the_import_that_the_pusher_names(
+    node: AnyNode, pusher: FakePusher
+) -> None:
+    await take(node, pusher, [enrolled("X"), posted("O-1", "B"), posted("O-2", "D")])
+    await load_import(node, pusher, pusher.add_import(1, FILE, 3), carried_of=0)  # B is in it
+    manifest = pusher.add_import(2, FILE, 3)
+    with pytest.raises(grpc.aio.AioRpcError, match="is of import 1") as caught:
+        await load_import(node, pusher, manifest, carried_of=0)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert (await status_of(node)).import_id == 1
+    last = (await load_import(node, pusher, manifest, carried_of=1))[-1]
+    # Order 2 was held in the tree before import 1 and is not in its own: another answer than that one had given.
+    assert (last.status.import_id, list(last.carried_positions)) == (2, [3])
+
+
+async def test_an_import_that_is_known_to_carry_nothing_carries_nothing(node: AnyNode, pusher: FakePusher) -> None:
+    await take(node, pusher, [enrolled("X"), posted("O-1", "D")])
+    manifest = pusher.add_import(1, FILE, 2)
+    manifest.carried_known = True
+    last = (await load_import(node, pusher, manifest, carried_of=0))[-1]
+    assert (last.status.import_id, list(last.carried_positions)) == (1, [])
+
+
 async def test_a_bad_import_is_refused_with_its_rows_and_changes_nothing(node: AnyNode, pusher: FakePusher) -> None:
     await take(node, pusher, [enrolled("A"), posted("O-1", "A")])
     before = await status_of(node)

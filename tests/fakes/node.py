@@ -29,6 +29,7 @@ from services.shared.serving.errors import (
     FastTreeError,
     InvalidArgumentError,
     NotFoundError,
+    UnavailableError,
 )
 from services.shared.wire.record import RecordDamagedError, check_record
 from tests.fakes.import_file import BadFileError, read_tree
@@ -245,7 +246,11 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         manifest = request.manifest
         if request.log_id and self.log_id and request.log_id != self.log_id:
             raise FailedPreconditionError(f"this node is of log {self.log_id}", reason="OTHER_LOG")
+        known = manifest.carried_known or bool(manifest.carried_positions)
         if self.import_id < manifest.import_id:
+            asked_of = request.carried_of_import_id if request.HasField("carried_of_import_id") else self.import_id
+            if not known and asked_of != self.import_id:
+                raise UnavailableError(f"the node's tree is of import {self.import_id}", reason="NODE_BEHIND")
             yield treenode_pb2.LoadImportResponse(phase=treenode_pb2.IMPORT_PHASE_DOWNLOADING)
             content = self.files[manifest.import_id] = await _fetch(manifest.import_id, list(request.sources))
             yield treenode_pb2.LoadImportResponse(phase=treenode_pb2.IMPORT_PHASE_CHECKING)
@@ -263,7 +268,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
                 )
                 raise InvalidArgumentError(error.reason, field="manifest") from error
             held = sorted(position for position in self.tree.held if position <= manifest.as_of_position)
-            self.carried_positions = list(manifest.carried_positions) or held
+            self.carried_positions = list(manifest.carried_positions) if known else held
             self.carried_holds = list(manifest.carried_holds) or self.carried_holds
             self.carried_removals = list(manifest.carried_removals) or self.carried_removals
             position = await self._replay(tree, request)

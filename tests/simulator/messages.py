@@ -49,12 +49,12 @@ class Response(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """An import as the pusher keeps it. `carried` is empty until the first node has loaded it, and maybe then."""
+    """An import as the pusher keeps it. `carried` is None until the first node has loaded it."""
 
     import_id: int
     as_of_position: int
     checksum: int
-    carried: tuple[int, ...]
+    carried: tuple[int, ...] | None
     #: The rules at the file's position, and what was in force before it.
     meant: types_pb2.ImportManifest
 
@@ -66,6 +66,7 @@ class LoadRequest(NamedTuple):
     sources: tuple[str, ...]
     as_it_comes: bool = False
     log_id: str = ""
+    carried_of: int | None = None
 
 
 class LoadWord(NamedTuple):

@@ -264,6 +264,7 @@ class Loader:
                 manifest.carried,
                 as_it_comes=request.as_it_comes,
                 log_id=request.log_id,
+                carried_of=request.carried_of,
             )
         )
         build.beat()

@@ -234,7 +234,8 @@ class ImportDesk:
         self._check_passive_first(action, stored)
         if action.as_it_comes and not stored.taken:
             stored.nobody_knows = bool(self._pusher.store.damaged) and not self._follower_of(self.rollout.in_force)
-        carried = self._carried_by(action.import_id)
+        known = stored.taken or stored.again or action.import_id in self._carried
+        carried = self._carried_by(action.import_id) if known else None
         manifest = Manifest(action.import_id, stored.as_of_position, stored.file.checksum, carried, stored.meant)
         self._pusher.tell(f"asks {action.node} to take import {action.import_id}")
         node = self._pusher.cluster.process(action.node)
@@ -242,7 +243,7 @@ class ImportDesk:
             self._pusher,
             node,
             "load_import",
-            LoadRequest(manifest, action.sources, action.as_it_comes, self._pusher.log_id),
+            LoadRequest(manifest, action.sources, action.as_it_comes, self._pusher.log_id, action.carried_of),
         )
         self._loads[action.attempt] = end
         words = LoadWords(action)

@@ -55,6 +55,7 @@ async def load_import(
     manifest: types_pb2.ImportManifest,
     sources: Sequence[str] | None = None,
     log_id: str = "",
+    carried_of: int | None = None,
 ) -> list[treenode_pb2.LoadImportResponse]:
     """Asks the node to take an import; every message until the stream's end. A refusal is its last one."""
     request = treenode_pb2.LoadImportRequest(
@@ -62,6 +63,7 @@ async def load_import(
         sources=[pusher.address] if sources is None else sources,
         pusher_address=pusher.address,
         log_id=log_id,
+        carried_of_import_id=carried_of,
     )
     responses: list[treenode_pb2.LoadImportResponse] = []
     async with open_channel(instant_of(node)) as channel:

@@ -27,7 +27,7 @@ from fasttree.v1 import types_pb2 as fasttree_dot_v1_dot_types__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66\x61sttree/v1/treenode.proto\x12\x0b\x66\x61sttree.v1\x1a\x1d\x66\x61sttree/v1/coordinator.proto\x1a\x17\x66\x61sttree/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"K\n\tLogRecord\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x0e\n\x06update\x18\x02 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x03 \x01(\x07\x12\r\n\x05trace\x18\x04 \x01(\x0c\"\x8d\x01\n\x13\x41pplyUpdatesRequest\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.fasttree.v1.LogRecord\x12\'\n\x05hello\x18\x02 \x01(\x0b\x32\x18.fasttree.v1.PusherHello\x12$\n\x07log_end\x18\x03 \x01(\x0b\x32\x13.fasttree.v1.LogEnd\"\xde\x01\n\x0bPusherHello\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x16\n\x0epusher_address\x18\x03 \x01(\t\x12\x18\n\x10replaced_log_ids\x18\n \x03(\t\x12\x16\n\x0e\x61\x64opted_reason\x18\x0b \x01(\t\x12)\n\x05skips\x18\x0f \x03(\x0b\x32\x1a.fasttree.v1.UpdateSkipped\x12*\n\x0e\x66ounding_rules\x18\x14 \x01(\x0b\x32\x12.fasttree.v1.Rules\x12\r\n\x05\x65poch\x18\x15 \x01(\x04\"r\n\x06LogEnd\x12\x16\n\x0e\x66irst_position\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x11\n\timport_id\x18\x03 \x01(\x04\x12+\n\x07sent_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x87\x01\n\x14\x41pplyUpdatesResponse\x12\'\n\x06status\x18\x01 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x18\n\x10\x61pplied_position\x18\x02 \x01(\x04\x12,\n\x08outcomes\x18\x03 \x03(\x0b\x32\x1a.fasttree.v1.UpdateOutcome\"\x90\x01\n\x11LoadImportRequest\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x1b.fasttree.v1.ImportManifest\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x16\n\x0epusher_address\x18\x03 \x01(\t\x12\x13\n\x0b\x61s_it_comes\x18\x04 \x01(\x08\x12\x0e\n\x06log_id\x18\x05 \x01(\t\"\xc5\x01\n\x0eReconciliation\x12\x15\n\rmembers_added\x18\x01 \x01(\x04\x12\x17\n\x0fmembers_removed\x18\x02 \x01(\x04\x12\x15\n\rmembers_moved\x18\x03 \x01(\x04\x12\x17\n\x0fvolumes_changed\x18\x04 \x01(\x04\x12$\n\x1cvolume_difference_hundredths\x18\x05 \x01(\x03\x12\x16\n\x0emembers_before\x18\x06 \x01(\x04\x12\x15\n\rmembers_after\x18\x07 \x01(\x04\"\x9a\x03\n\x12LoadImportResponse\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.fasttree.v1.ImportPhase\x12\x0f\n\x07percent\x18\x02 \x01(\r\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12/\n\rrejected_rows\x18\x04 \x03(\x0b\x32\x18.fasttree.v1.RejectedRow\x12\x16\n\x0erejected_count\x18\x05 \x01(\x04\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\'\n\x06status\x18\x07 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x1d\n\x11\x63\x61rried_positions\x18\x08 \x03(\x04\x42\x02\x10\x01\x12\x33\n\x0ereconciliation\x18\t \x01(\x0b\x32\x1b.fasttree.v1.Reconciliation\x12/\n\rcarried_holds\x18\n \x03(\x0b\x32\x18.fasttree.v1.CarriedHold\x12\x35\n\x10\x63\x61rried_removals\x18\x0b \x03(\x0b\x32\x1b.fasttree.v1.CarriedRemoval\"e\n\x17\x44ownloadSnapshotRequest\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x15\n\rclosed_period\x18\x04 \x01(\t\"k\n\x10SnapshotManifest\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06log_id\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\"z\n\x18\x44ownloadSnapshotResponse\x12\x31\n\x08manifest\x18\x01 \x01(\x0b\x32\x1d.fasttree.v1.SnapshotManifestH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.fasttree.v1.ChunkH\x00\x42\x06\n\x04part\"\x10\n\x0eGetNodeRequest\"\x97\x03\n\x0fGetNodeResponse\x12)\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x02 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x0f\n\x07members\x18\x03 \x01(\x04\x12\x0c\n\x04held\x18\x04 \x01(\x04\x12\x10\n\x08rejected\x18\x05 \x01(\x04\x12,\n\x08\x66resh_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0erefused_log_id\x18\x19 \x01(\t\x12\x16\n\x0erefused_reason\x18\x1a \x01(\t\x12#\n\x08old_tree\x18\x1b \x01(\x0b\x32\x11.fasttree.v1.AsOf\x12-\n\x0ckept_periods\x18\x1e \x03(\x0b\x32\x17.fasttree.v1.KeptPeriod\x12\x1c\n\x14kept_periods_problem\x18\x1f \x01(\t\x12\x18\n\x10software_version\x18  \x01(\t\x12\x15\n\rlease_left_ms\x18! \x01(\r\"(\n\x14GetUpdateFateRequest\x12\x10\n\x08position\x18\x01 \x01(\x04\">\n\x15GetUpdateFateResponse\x12%\n\x04\x66\x61te\x18\x01 \x01(\x0e\x32\x17.fasttree.v1.UpdateFate\"$\n\x10GetDigestRequest\x12\x10\n\x08position\x18\x01 \x01(\x04\"E\n\x11GetDigestResponse\x12 \n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x11.fasttree.v1.AsOf\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x06\"Q\n\x15ListLegDigestsRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"I\n\tLegDigest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x15\n\rmember_digest\x18\x02 \x01(\x06\x12\x12\n\nleg_digest\x18\x03 \x01(\x06\"\xa1\x01\n\x16ListLegDigestsResponse\x12 \n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x11.fasttree.v1.AsOf\x12$\n\x04legs\x18\x02 \x03(\x0b\x32\x16.fasttree.v1.LegDigest\x12&\n\x06member\x18\x03 \x01(\x0b\x32\x16.fasttree.v1.LegDigest\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t*\xcc\x01\n\x0bImportPhase\x12\x1c\n\x18IMPORT_PHASE_UNSPECIFIED\x10\x00\x12\x1c\n\x18IMPORT_PHASE_DOWNLOADING\x10\x01\x12\x19\n\x15IMPORT_PHASE_CHECKING\x10\x02\x12\x19\n\x15IMPORT_PHASE_BUILDING\x10\x03\x12\x1a\n\x16IMPORT_PHASE_REPLAYING\x10\x04\x12\x15\n\x11IMPORT_PHASE_DONE\x10\x05\x12\x18\n\x14IMPORT_PHASE_REFUSED\x10\x06*\x9f\x01\n\nUpdateFate\x12\x1b\n\x17UPDATE_FATE_UNSPECIFIED\x10\x00\x12\x15\n\x11UPDATE_FATE_AHEAD\x10\x01\x12\x14\n\x10UPDATE_FATE_HELD\x10\x02\x12\x17\n\x13UPDATE_FATE_SKIPPED\x10\x03\x12\x17\n\x13UPDATE_FATE_IN_FILE\x10\x04\x12\x15\n\x11UPDATE_FATE_TAKEN\x10\x05\x32\xe3\x04\n\x0fTreeNodeService\x12W\n\x0c\x41pplyUpdates\x12 .fasttree.v1.ApplyUpdatesRequest\x1a!.fasttree.v1.ApplyUpdatesResponse(\x01\x30\x01\x12O\n\nLoadImport\x12\x1e.fasttree.v1.LoadImportRequest\x1a\x1f.fasttree.v1.LoadImportResponse0\x01\x12\x61\n\x10\x44ownloadSnapshot\x12$.fasttree.v1.DownloadSnapshotRequest\x1a%.fasttree.v1.DownloadSnapshotResponse0\x01\x12\x44\n\x07GetNode\x12\x1b.fasttree.v1.GetNodeRequest\x1a\x1c.fasttree.v1.GetNodeResponse\x12V\n\rGetUpdateFate\x12!.fasttree.v1.GetUpdateFateRequest\x1a\".fasttree.v1.GetUpdateFateResponse\x12J\n\tGetDigest\x12\x1d.fasttree.v1.GetDigestRequest\x1a\x1e.fasttree.v1.GetDigestResponse\x12Y\n\x0eListLegDigests\x12\".fasttree.v1.ListLegDigestsRequest\x1a#.fasttree.v1.ListLegDigestsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66\x61sttree/v1/treenode.proto\x12\x0b\x66\x61sttree.v1\x1a\x1d\x66\x61sttree/v1/coordinator.proto\x1a\x17\x66\x61sttree/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"K\n\tLogRecord\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x0e\n\x06update\x18\x02 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x03 \x01(\x07\x12\r\n\x05trace\x18\x04 \x01(\x0c\"\x8d\x01\n\x13\x41pplyUpdatesRequest\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.fasttree.v1.LogRecord\x12\'\n\x05hello\x18\x02 \x01(\x0b\x32\x18.fasttree.v1.PusherHello\x12$\n\x07log_end\x18\x03 \x01(\x0b\x32\x13.fasttree.v1.LogEnd\"\xde\x01\n\x0bPusherHello\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x16\n\x0epusher_address\x18\x03 \x01(\t\x12\x18\n\x10replaced_log_ids\x18\n \x03(\t\x12\x16\n\x0e\x61\x64opted_reason\x18\x0b \x01(\t\x12)\n\x05skips\x18\x0f \x03(\x0b\x32\x1a.fasttree.v1.UpdateSkipped\x12*\n\x0e\x66ounding_rules\x18\x14 \x01(\x0b\x32\x12.fasttree.v1.Rules\x12\r\n\x05\x65poch\x18\x15 \x01(\x04\"r\n\x06LogEnd\x12\x16\n\x0e\x66irst_position\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x11\n\timport_id\x18\x03 \x01(\x04\x12+\n\x07sent_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x87\x01\n\x14\x41pplyUpdatesResponse\x12\'\n\x06status\x18\x01 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x18\n\x10\x61pplied_position\x18\x02 \x01(\x04\x12,\n\x08outcomes\x18\x03 \x03(\x0b\x32\x1a.fasttree.v1.UpdateOutcome\"\xcc\x01\n\x11LoadImportRequest\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x1b.fasttree.v1.ImportManifest\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x16\n\x0epusher_address\x18\x03 \x01(\t\x12\x13\n\x0b\x61s_it_comes\x18\x04 \x01(\x08\x12\x0e\n\x06log_id\x18\x05 \x01(\t\x12!\n\x14\x63\x61rried_of_import_id\x18\x06 \x01(\x04H\x00\x88\x01\x01\x42\x17\n\x15_carried_of_import_id\"\xc5\x01\n\x0eReconciliation\x12\x15\n\rmembers_added\x18\x01 \x01(\x04\x12\x17\n\x0fmembers_removed\x18\x02 \x01(\x04\x12\x15\n\rmembers_moved\x18\x03 \x01(\x04\x12\x17\n\x0fvolumes_changed\x18\x04 \x01(\x04\x12$\n\x1cvolume_difference_hundredths\x18\x05 \x01(\x03\x12\x16\n\x0emembers_before\x18\x06 \x01(\x04\x12\x15\n\rmembers_after\x18\x07 \x01(\x04\"\x9a\x03\n\x12LoadImportResponse\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.fasttree.v1.ImportPhase\x12\x0f\n\x07percent\x18\x02 \x01(\r\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12/\n\rrejected_rows\x18\x04 \x03(\x0b\x32\x18.fasttree.v1.RejectedRow\x12\x16\n\x0erejected_count\x18\x05 \x01(\x04\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\'\n\x06status\x18\x07 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x1d\n\x11\x63\x61rried_positions\x18\x08 \x03(\x04\x42\x02\x10\x01\x12\x33\n\x0ereconciliation\x18\t \x01(\x0b\x32\x1b.fasttree.v1.Reconciliation\x12/\n\rcarried_holds\x18\n \x03(\x0b\x32\x18.fasttree.v1.CarriedHold\x12\x35\n\x10\x63\x61rried_removals\x18\x0b \x03(\x0b\x32\x1b.fasttree.v1.CarriedRemoval\"e\n\x17\x44ownloadSnapshotRequest\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x15\n\rclosed_period\x18\x04 \x01(\t\"k\n\x10SnapshotManifest\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06log_id\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\"z\n\x18\x44ownloadSnapshotResponse\x12\x31\n\x08manifest\x18\x01 \x01(\x0b\x32\x1d.fasttree.v1.SnapshotManifestH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.fasttree.v1.ChunkH\x00\x42\x06\n\x04part\"\x10\n\x0eGetNodeRequest\"\x97\x03\n\x0fGetNodeResponse\x12)\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x02 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x0f\n\x07members\x18\x03 \x01(\x04\x12\x0c\n\x04held\x18\x04 \x01(\x04\x12\x10\n\x08rejected\x18\x05 \x01(\x04\x12,\n\x08\x66resh_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0erefused_log_id\x18\x19 \x01(\t\x12\x16\n\x0erefused_reason\x18\x1a \x01(\t\x12#\n\x08old_tree\x18\x1b \x01(\x0b\x32\x11.fasttree.v1.AsOf\x12-\n\x0ckept_periods\x18\x1e \x03(\x0b\x32\x17.fasttree.v1.KeptPeriod\x12\x1c\n\x14kept_periods_problem\x18\x1f \x01(\t\x12\x18\n\x10software_version\x18  \x01(\t\x12\x15\n\rlease_left_ms\x18! \x01(\r\"(\n\x14GetUpdateFateRequest\x12\x10\n\x08position\x18\x01 \x01(\x04\">\n\x15GetUpdateFateResponse\x12%\n\x04\x66\x61te\x18\x01 \x01(\x0e\x32\x17.fasttree.v1.UpdateFate\"$\n\x10GetDigestRequest\x12\x10\n\x08position\x18\x01 \x01(\x04\"E\n\x11GetDigestResponse\x12 \n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x11.fasttree.v1.AsOf\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x06\"Q\n\x15ListLegDigestsRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"I\n\tLegDigest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x15\n\rmember_digest\x18\x02 \x01(\x06\x12\x12\n\nleg_digest\x18\x03 \x01(\x06\"\xa1\x01\n\x16ListLegDigestsResponse\x12 \n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x11.fasttree.v1.AsOf\x12$\n\x04legs\x18\x02 \x03(\x0b\x32\x16.fasttree.v1.LegDigest\x12&\n\x06member\x18\x03 \x01(\x0b\x32\x16.fasttree.v1.LegDigest\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t*\xcc\x01\n\x0bImportPhase\x12\x1c\n\x18IMPORT_PHASE_UNSPECIFIED\x10\x00\x12\x1c\n\x18IMPORT_PHASE_DOWNLOADING\x10\x01\x12\x19\n\x15IMPORT_PHASE_CHECKING\x10\x02\x12\x19\n\x15IMPORT_PHASE_BUILDING\x10\x03\x12\x1a\n\x16IMPORT_PHASE_REPLAYING\x10\x04\x12\x15\n\x11IMPORT_PHASE_DONE\x10\x05\x12\x18\n\x14IMPORT_PHASE_REFUSED\x10\x06*\x9f\x01\n\nUpdateFate\x12\x1b\n\x17UPDATE_FATE_UNSPECIFIED\x10\x00\x12\x15\n\x11UPDATE_FATE_AHEAD\x10\x01\x12\x14\n\x10UPDATE_FATE_HELD\x10\x02\x12\x17\n\x13UPDATE_FATE_SKIPPED\x10\x03\x12\x17\n\x13UPDATE_FATE_IN_FILE\x10\x04\x12\x15\n\x11UPDATE_FATE_TAKEN\x10\x05\x32\xe3\x04\n\x0fTreeNodeService\x12W\n\x0c\x41pplyUpdates\x12 .fasttree.v1.ApplyUpdatesRequest\x1a!.fasttree.v1.ApplyUpdatesResponse(\x01\x30\x01\x12O\n\nLoadImport\x12\x1e.fasttree.v1.LoadImportRequest\x1a\x1f.fasttree.v1.LoadImportResponse0\x01\x12\x61\n\x10\x44ownloadSnapshot\x12$.fasttree.v1.DownloadSnapshotRequest\x1a%.fasttree.v1.DownloadSnapshotResponse0\x01\x12\x44\n\x07GetNode\x12\x1b.fasttree.v1.GetNodeRequest\x1a\x1c.fasttree.v1.GetNodeResponse\x12V\n\rGetUpdateFate\x12!.fasttree.v1.GetUpdateFateRequest\x1a\".fasttree.v1.GetUpdateFateResponse\x12J\n\tGetDigest\x12\x1d.fasttree.v1.GetDigestRequest\x1a\x1e.fasttree.v1.GetDigestResponse\x12Y\n\x0eListLegDigests\x12\".fasttree.v1.ListLegDigestsRequest\x1a#.fasttree.v1.ListLegDigestsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOADIMPORTRESPONSE'].fields_by_name['carried_positions']._loaded_options = None
   _globals['_LOADIMPORTRESPONSE'].fields_by_name['carried_positions']._serialized_options = b'\020\001'
-  _globals['_IMPORTPHASE']._serialized_start=2894
-  _globals['_IMPORTPHASE']._serialized_end=3098
-  _globals['_UPDATEFATE']._serialized_start=3101
-  _globals['_UPDATEFATE']._serialized_end=3260
+  _globals['_IMPORTPHASE']._serialized_start=2954
+  _globals['_IMPORTPHASE']._serialized_end=3158
+  _globals['_UPDATEFATE']._serialized_start=3161
+  _globals['_UPDATEFATE']._serialized_end=3320
   _globals['_LOGRECORD']._serialized_start=132
   _globals['_LOGRECORD']._serialized_end=207
   _globals['_APPLYUPDATESREQUEST']._serialized_start=210
@@ -51,35 +51,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPLYUPDATESRESPONSE']._serialized_start=695
   _globals['_APPLYUPDATESRESPONSE']._serialized_end=830
   _globals['_LOADIMPORTREQUEST']._serialized_start=833
-  _globals['_LOADIMPORTREQUEST']._serialized_end=977
-  _globals['_RECONCILIATION']._serialized_start=980
-  _globals['_RECONCILIATION']._serialized_end=1177
-  _globals['_LOADIMPORTRESPONSE']._serialized_start=1180
-  _globals['_LOADIMPORTRESPONSE']._serialized_end=1590
-  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_start=1592
-  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_end=1693
-  _globals['_SNAPSHOTMANIFEST']._serialized_start=1695
-  _globals['_SNAPSHOTMANIFEST']._serialized_end=1802
-  _globals['_DOWNLOADSNAPSHOTRESPONSE']._serialized_start=1804
-  _globals['_DOWNLOADSNAPSHOTRESPONSE']._serialized_end=1926
-  _globals['_GETNODEREQUEST']._serialized_start=1928
-  _globals['_GETNODEREQUEST']._serialized_end=1944
-  _globals['_GETNODERESPONSE']._serialized_start=1947
-  _globals['_GETNODERESPONSE']._serialized_end=2354
-  _globals['_GETUPDATEFATEREQUEST']._serialized_start=2356
-  _globals['_GETUPDATEFATEREQUEST']._serialized_end=2396
-  _globals['_GETUPDATEFATERESPONSE']._serialized_start=2398
-  _globals['_GETUPDATEFATERESPONSE']._serialized_end=2460
-  _globals['_GETDIGESTREQUEST']._serialized_start=2462
-  _globals['_GETDIGESTREQUEST']._serialized_end=2498
-  _globals['_GETDIGESTRESPONSE']._serialized_start=2500
-  _globals['_GETDIGESTRESPONSE']._serialized_end=2569
-  _globals['_LISTLEGDIGESTSREQUEST']._serialized_start=2571
-  _globals['_LISTLEGDIGESTSREQUEST']._serialized_end=2652
-  _globals['_LEGDIGEST']._serialized_start=2654
-  _globals['_LEGDIGEST']._serialized_end=2727
-  _globals['_LISTLEGDIGESTSRESPONSE']._serialized_start=2730
-  _globals['_LISTLEGDIGESTSRESPONSE']._serialized_end=2891
-  _globals['_TREENODESERVICE']._serialized_start=3263
-  _globals['_TREENODESERVICE']._serialized_end=3874
+  _globals['_LOADIMPORTREQUEST']._serialized_end=1037
+  _globals['_RECONCILIATION']._serialized_start=1040
+  _globals['_RECONCILIATION']._serialized_end=1237
+  _globals['_LOADIMPORTRESPONSE']._serialized_start=1240
+  _globals['_LOADIMPORTRESPONSE']._serialized_end=1650
+  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_start=1652
+  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_end=1753
+  _globals['_SNAPSHOTMANIFEST']._serialized_start=1755
+  _globals['_SNAPSHOTMANIFEST']._serialized_end=1862
+  _globals['_DOWNLOADSNAPSHOTRESPONSE']._serialized_start=1864
+  _globals['_DOWNLOADSNAPSHOTRESPONSE']._serialized_end=1986
+  _globals['_GETNODEREQUEST']._serialized_start=1988
+  _globals['_GETNODEREQUEST']._serialized_end=2004
+  _globals['_GETNODERESPONSE']._serialized_start=2007
+  _globals['_GETNODERESPONSE']._serialized_end=2414
+  _globals['_GETUPDATEFATEREQUEST']._serialized_start=2416
+  _globals['_GETUPDATEFATEREQUEST']._serialized_end=2456
+  _globals['_GETUPDATEFATERESPONSE']._serialized_start=2458
+  _globals['_GETUPDATEFATERESPONSE']._serialized_end=2520
+  _globals['_GETDIGESTREQUEST']._serialized_start=2522
+  _globals['_GETDIGESTREQUEST']._serialized_end=2558
+  _globals['_GETDIGESTRESPONSE']._serialized_start=2560
+  _globals['_GETDIGESTRESPONSE']._serialized_end=2629
+  _globals['_LISTLEGDIGESTSREQUEST']._serialized_start=2631
+  _globals['_LISTLEGDIGESTSREQUEST']._serialized_end=2712
+  _globals['_LEGDIGEST']._serialized_start=2714
+  _globals['_LEGDIGEST']._serialized_end=2787
+  _globals['_LISTLEGDIGESTSRESPONSE']._serialized_start=2790
+  _globals['_LISTLEGDIGESTSRESPONSE']._serialized_end=2951
+  _globals['_TREENODESERVICE']._serialized_start=3323
+  _globals['_TREENODESERVICE']._serialized_end=3934
 # @@protoc_insertion_point(module_scope)

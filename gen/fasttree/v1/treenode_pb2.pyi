@@ -312,12 +312,19 @@ class LoadImportRequest(_message.Message):
     PUSHER_ADDRESS_FIELD_NUMBER: _builtins.int
     AS_IT_COMES_FIELD_NUMBER: _builtins.int
     LOG_ID_FIELD_NUMBER: _builtins.int
+    CARRIED_OF_IMPORT_ID_FIELD_NUMBER: _builtins.int
     pusher_address: _builtins.str
     """host:port of the pusher, to read updates after the file's position from."""
     as_it_comes: _builtins.bool
     """No node can say which updates were held when the file was taken: take it without them."""
     log_id: _builtins.str
     """The log that the manifest's positions count in; FAILED_PRECONDITION where the node is of another one. Unset: not
+    looked at.
+    """
+    carried_of_import_id: _builtins.int
+    """Where nobody knows yet what the import carries: the node finds that out in its own tree, which has to be of this
+    import, the one in force where the pusher asks. UNAVAILABLE (reason NODE_BEHIND) where it is of another one, or
+    another one comes in force before the new tree takes its place: in another tree other updates were held. Unset: not
     looked at.
     """
     @_builtins.property
@@ -336,12 +343,15 @@ class LoadImportRequest(_message.Message):
         pusher_address: _builtins.str = ...,
         as_it_comes: _builtins.bool = ...,
         log_id: _builtins.str = ...,
+        carried_of_import_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_carried_of_import_id", b"_carried_of_import_id", "carried_of_import_id", b"carried_of_import_id", "manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_it_comes", b"as_it_comes", "log_id", b"log_id", "manifest", b"manifest", "pusher_address", b"pusher_address", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_carried_of_import_id", b"_carried_of_import_id", "as_it_comes", b"as_it_comes", "carried_of_import_id", b"carried_of_import_id", "log_id", b"log_id", "manifest", b"manifest", "pusher_address", b"pusher_address", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__carried_of_import_id: _TypeAlias = _typing.Literal["carried_of_import_id"]  # noqa: Y015
+    _WhichOneofArgType__carried_of_import_id: _TypeAlias = _typing.Literal["_carried_of_import_id", b"_carried_of_import_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__carried_of_import_id) -> _WhichOneofReturnType__carried_of_import_id | None: ...
 
 Global___LoadImportRequest: _TypeAlias = LoadImportRequest  # noqa: Y015
 

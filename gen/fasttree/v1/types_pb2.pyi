@@ -1467,6 +1467,7 @@ class ImportManifest(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     CURRENT_PERIODS_FIELD_NUMBER: _builtins.int
     REMOVAL_RULES_FIELD_NUMBER: _builtins.int
+    CARRIED_KNOWN_FIELD_NUMBER: _builtins.int
     UPLOADED_AS_FIELD_NUMBER: _builtins.int
     UPLOADED_SHA256_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
@@ -1486,6 +1487,10 @@ class ImportManifest(_message.Message):
     remark: _builtins.str
     """What whoever uploaded it should look at: updates that came between the export and the upload, where nobody said which
     position the export began at. Empty where there is nothing to say.
+    """
+    carried_known: _builtins.bool
+    """carried_positions are all that it carries, though there be none: a node has loaded the file, or a rollback takes again
+    one that a node had loaded.
     """
     uploaded_as: _builtins.str
     """In which form the file was uploaded, in one line, where the pusher wrote it anew in the form that nodes read (see
@@ -1543,12 +1548,13 @@ class ImportManifest(_message.Message):
         rules: Global___Rules | None = ...,
         current_periods: _abc.Iterable[Global___CurrentPeriod] | None = ...,
         removal_rules: _abc.Iterable[Global___CurrentRemovalRule] | None = ...,
+        carried_known: _builtins.bool = ...,
         uploaded_as: _builtins.str = ...,
         uploaded_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "current_periods", b"current_periods", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "removal_rules", b"removal_rules", "rules", b"rules", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_as", b"uploaded_as", "uploaded_at", b"uploaded_at", "uploaded_sha256", b"uploaded_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_known", b"carried_known", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "current_periods", b"current_periods", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "removal_rules", b"removal_rules", "rules", b"rules", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_as", b"uploaded_as", "uploaded_at", b"uploaded_at", "uploaded_sha256", b"uploaded_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

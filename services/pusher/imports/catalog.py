@@ -47,6 +47,7 @@ class ImportCatalog:
         self._entries = {stored.status.manifest.import_id: stored for stored in store.imports()}
         for stored in self._entries.values():
             rules.stamp(stored.status.manifest)  # one that was taken before manifests had rules
+            stored.status.manifest.carried_known |= stored.taken  # … or said that what they carry is known
         #: Held while an import is added, and while something is forgotten: what is decided by the history must still
         #: hold when it is done.
         self.changing = asyncio.Lock()
@@ -142,6 +143,7 @@ class ImportCatalog:
             renewed.CopyFrom(old)
             renewed.uploaded_at.GetCurrentTime()
             renewed.remark = ""
+            renewed.carried_known = True
             renewed.force = True  # asked for by a person who knows that it differs
             return await self._add(renewed, partial(self._files.keep_again, old))
 
@@ -172,6 +174,7 @@ class ImportCatalog:
     async def set_taken(self, taken: RecordTaken) -> None:
         """Records that a node serves from the import. Raises LogStoreError."""
         status = self._entries[taken.import_id].status
+        status.manifest.carried_known = True
         status.manifest.carried_positions[:] = taken.carried_positions
         del status.manifest.carried_holds[:]
         for position, member_id, removed_position in taken.carried_holds:

@@ -131,7 +131,8 @@ RolloutEvent = (
 class Load:
     """Ask the node to take the import, from these nodes (and the pusher itself, last).
 
-    `as_it_comes`: no node can say which updates were held when the file was taken.
+    `as_it_comes`: no node can say which updates were held when the file was taken. `carried_of`: the import whose tree
+    the node is to find that out in; None where it is known.
     """
 
     node: str
@@ -139,6 +140,7 @@ class Load:
     attempt: int
     sources: tuple[str, ...]
     as_it_comes: bool = False
+    carried_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,7 +289,8 @@ class Rollout:
             if peer.connected and peer.import_id == import_id and peer.node != node.node
         )
         as_it_comes = import_id > self.in_force and node.import_id == self.in_force and not node.follows_log
-        actions.append(Load(node.node, import_id, self._attempts, sources, as_it_comes))
+        carried_of = None if self.places[import_id].taken else self.in_force
+        actions.append(Load(node.node, import_id, self._attempts, sources, as_it_comes, carried_of))
         return actions
 
     def _choose(self, now_s: float) -> tuple[RolloutNode | None, int]:

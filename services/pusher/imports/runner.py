@@ -162,6 +162,7 @@ class RolloutRunner:
             pusher_address=address,
             as_it_comes=load.as_it_comes,
             log_id=log_id,
+            carried_of_import_id=load.carried_of,
         )
         progress = treenode_pb2.LoadImportResponse()
         words = LoadWords(load)

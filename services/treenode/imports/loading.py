@@ -91,9 +91,10 @@ class ImportLoader:
                     build.number,
                     manifest.import_id,
                     manifest.as_of_position,
-                    tuple(manifest.carried_positions),
+                    _carried(manifest),
                     as_it_comes=request.as_it_comes,
                     log_id=request.log_id,
+                    carried_of=request.carried_of_import_id if request.HasField("carried_of_import_id") else None,
                 )
             )
         finally:
@@ -265,6 +266,12 @@ async def _build(table: ImportTable, rules: Rules, manifest: types_pb2.ImportMan
         raise refuse_tree(f"import refused: no tree can be built of it: {defect(error)}") from error
     finally:
         threads.shutdown(wait=False)
+
+
+def _carried(manifest: types_pb2.ImportManifest) -> tuple[int, ...] | None:
+    """What the pusher says that the import carries; None where it doesn't know."""
+    known = manifest.carried_known or bool(manifest.carried_positions)  # earlier pushers name them alone
+    return tuple(manifest.carried_positions) if known else None
 
 
 def _give_way() -> None:

@@ -104,6 +104,8 @@ class Build:
     carried: tuple[int, ...] | None = None
     #: Whether a new import is taken without what it carries, since no node can say that.
     as_it_comes: bool = False
+    #: The import whose tree says what it carries; None where that was said, or may be any's.
+    carried_of: int | None = None
     #: Whether the import was in force when it was asked for.
     was_in_force: bool = False
     #: Whether it is to be compared with the live tree before it takes its place.
@@ -119,6 +121,21 @@ class Build:
         if phase not in TRANSITIONS[self.phase]:
             raise IllegalPhaseError(f"a build that {self.phase.value} now {phase.value}: {self}")
         self.phase, self.until_s = phase, until_s
+
+    def why_other_tree(self, import_id: int, in_force: int) -> str:
+        """Why a node whose tree is of that import can't say what this one carries; empty where it can, or need not."""
+        if self.carried_of is None:
+            return ""
+        if in_force > self.carried_of:
+            return f"import {in_force} came in force after {self.carried_of}; ask again"
+        if self.carried is None and import_id != self.carried_of:
+            return f"the node's tree is of import {import_id}, not of import {self.carried_of}; ask again"
+        return ""
+
+    def validate(self) -> None:
+        """Raises AssertionError where it has no deadline and needs one, or the other way round."""
+        if (self.until_s is not None) != (self.phase in (_P.WAITING, _P.LEVELLING)):
+            raise AssertionError(f"a build that {self.phase.value} until {self.until_s}")
 
     def expect(self, event: BuildEvent) -> None:
         """Raises IllegalPhaseError where the word can't come in this phase."""

@@ -11,11 +11,13 @@ The rules:
    once, whoever has the turn: an import that the node serves from, or that is older (`Had`), and one in force that
    can't be built here (sequence.py, rule 4).
 2. *What an import carries.* Updates that were held when its file was taken are not in it, and are offered to it first,
-   each once. Where the manifest names them, those it names, as in every other node. Else the import is new, and the
+   each once. Where the pusher names them, those it names, as in every other node. Else the import is new, and the
    live tree knows, once it stands at the file's position: for that the build waits, `import_position_wait_s_max` at
-   most. An import that came in force while the node made its tree is not new any more: it has to be asked again, with
-   what it carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the
-   pusher says that no other node can tell either (`as_it_comes`).
+   most. It has to be of the import that was in force where the pusher asked (`carried_of`), and that one in force until
+   the swap: in another tree other updates were held, and two nodes must not carry different ones into one import. An
+   import that came in force while the node made its tree is not new any more: it has to be asked again, with what it
+   carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the pusher says
+   that no other node can tell either (`as_it_comes`).
 3. *What is read.* From the position after the new tree's own, in order, up to where the live one is. A log that ends
    before that ends the build. Damage in it does too; of an import, the node then knows that it can't be built here. An
    update that the engine fails at refuses the import: the live tree serves.
@@ -50,9 +52,7 @@ from services.treenode.node.search import (
     SnapshotSearch,
 )
 from services.treenode.node.sequence import SequenceCore
-from services.treenode.node.sequence_events import (
-    LogUnreadable,
-)
+from services.treenode.node.sequence_events import LogUnreadable
 from services.treenode.node.settings import CutoverSettings
 
 _P = Phase
@@ -105,9 +105,7 @@ class Cutover:
         """When a phase, or the search's rest, has lasted for long enough."""
         until_s = self.turn.until_s if self.turn else None
         rests_until_s = None if self._import_on_its_way else self.search.rests_until_s
-        if until_s is None or rests_until_s is None:
-            return rests_until_s if until_s is None else until_s
-        return min(until_s, rests_until_s)
+        return min([at_s for at_s in (until_s, rests_until_s) if at_s is not None], default=None)
 
     def handle(self, event: CutoverEvent, now_s: float) -> _Actions:
         """Takes the event and returns what is to be done, in order."""
@@ -150,8 +148,9 @@ class Cutover:
             return Build(event.build, Way.RELAYOUT, sequence.import_id, sequence.log_id)
         log_id = event.log_id or sequence.log_id
         build = Build(event.build, Way.IMPORT, event.import_id, log_id, event.as_of_position)
-        build.carried, build.was_in_force = event.carried or None, self._in_force(event.import_id)
+        build.carried, build.was_in_force = event.carried, self._in_force(event.import_id)
         build.as_it_comes = event.as_it_comes
+        build.carried_of = event.carried_of if event.carried is None else None
         return build
 
     def _snapshot_read(self, event: SnapshotRead, now_s: float) -> _Actions:
@@ -322,6 +321,8 @@ class Cutover:
             ):
                 why = f"waits for a peer's snapshot: {why}"
                 actions += self._drop(build, Cause.LOG_NOT_READ, why, now_s)
+            elif why := build.why_other_tree(sequence.import_id, sequence.log_end.import_id if sequence.log_end else 0):
+                actions += self._drop(build, Cause.NODE_BEHIND, why, now_s)
             elif build.until_s is not None and now_s >= build.until_s:
                 actions += self._drop_late(build, now_s)
         return actions
@@ -385,8 +386,7 @@ class Cutover:
         if len(set(numbers)) < len(numbers):
             raise AssertionError(f"builds {numbers}: two of one number")
         for build in self.builds:
-            if (build.until_s is not None) != (build.phase in (_P.WAITING, _P.LEVELLING)):
-                raise AssertionError(f"a build that {build.phase.value} until {build.until_s}")
+            build.validate()
             if (build in self.waiting) != (build.phase is _P.ASKED):
                 raise AssertionError(f"a build that {build.phase.value} has or lacks the turn: {build}")
             if build is self.at_once and (build.way, build.phase) != (Way.SNAPSHOT, _P.SWAPPING):

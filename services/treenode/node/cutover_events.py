@@ -43,16 +43,18 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImportAsked:
-    """The pusher asks the node to take an import. `carried`: empty until a node has taken it, and maybe then.
-    `as_it_comes`: no node can say what it carries. `log_id`: the log that it is of; empty: whichever the node's is.
+    """The pusher asks the node to take an import. `carried`: None until a node has taken it. `as_it_comes`: no node can
+    say what it carries. `log_id`: the log that it is of; empty: whichever the node's is. `carried_of`: the import whose
+    tree says what it carries, where nobody has said; None: whichever the node's is.
     """
 
     build: int
     import_id: int
     as_of_position: int
-    carried: tuple[int, ...] = ()
+    carried: tuple[int, ...] | None = None
     as_it_comes: bool = False
     log_id: str = ""
+    carried_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 node 1/10 [end=12] [first=3] [in_force=2] [log=log-1]
                      where the node stands (import/position), and what the log has
-import 1: 2 as_of=10 [carried=3,5]
-                     build 1: the pusher asks for import 2
+import 1: 2 as_of=10 [carried=3,5] [of=1] [as_it_comes=yes]
+                     build 1: the pusher asks for import 2; carried= : it carries nothing
 relayout 2:          build 2
 built 1: [10] | bad 1: REASON | failed 1: REASON
 held 1: 3,5 | offered 1:
@@ -25,6 +25,7 @@ ends                 the process is asked to end
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 from services.treenode.node import cutover_events as cut
@@ -115,9 +116,10 @@ def _build_event(words: list[str], core: ToldCutover) -> object | None:
     match words:
         case ["import", build, import_id, *options]:
             values = _values(options)
-            carried = _positions(values.get("carried", ""))
-            as_it_comes = values.get("as_it_comes") == "yes"
-            return cut.ImportAsked(_number(build), int(import_id), int(values["as_of"]), carried, as_it_comes)
+            carried = _positions(values["carried"]) if "carried" in values else None
+            asked = cut.ImportAsked(_number(build), int(import_id), int(values["as_of"]), carried)
+            of = int(values["of"]) if "of" in values else None
+            return replace(asked, as_it_comes=values.get("as_it_comes") == "yes", carried_of=of)
         case ["relayout", build]:
             return cut.RelayoutAsked(_number(build))
         case ["built", build, *at]:

@@ -27,6 +27,7 @@ def say(action: Any) -> str | None:
     match action:
         case Load():
             how = " as it comes" if action.as_it_comes else ""
+            how += "" if action.carried_of is None else f" by the tree of {action.carried_of}"
             return f"load {action.attempt}: {action.node} takes import {action.import_id}{how}{_from(action.sources)}"
         case CancelLoad():
             return f"cancel load {action.attempt}"

@@ -62,6 +62,8 @@ class Asked:
     manifest: cut.ImportAsked | None = None
     tree: Tree | None = None
     found: tuple[int, ...] | None = None
+    #: The import of the tree that it was found in.
+    found_in: int | None = None
     #: What it does now; None while nothing.
     work: Any = None
     ended: bool = False
@@ -154,13 +156,15 @@ class CutoverMachine(RuleBasedStateMachine):
         self.live = tree.copy()
         self.live.carried = carried
 
-    @staticmethod
-    def judge_carried(asked: Asked, tree: Tree, take: cut.TakeTree) -> None:
+    def judge_carried(self, asked: Asked, tree: Tree, take: cut.TakeTree) -> None:
         manifest = asked.manifest
         assert manifest is not None
-        expected = manifest.carried or asked.found or ()
+        expected = (asked.found or ()) if manifest.carried is None else manifest.carried
         assert tree.offered == list(expected), "each carried update once"
         assert (take.carried or ()) == expected
+        if manifest.carried is None and manifest.carried_of is not None:
+            assert asked.found_in in (None, manifest.carried_of), "found in another import's tree"
+            assert self.in_force <= manifest.carried_of, "another one came in force"
 
     # -- what happens to the node
 
@@ -215,13 +219,14 @@ class CutoverMachine(RuleBasedStateMachine):
 
     # -- builds
 
-    @rule(newer=st.integers(-1, 2), behind=st.integers(-3, 5), known=st.booleans())
-    def an_import_is_asked_for(self, newer: int, behind: int, known: bool) -> None:
+    @rule(newer=st.integers(-1, 2), behind=st.integers(-3, 5), known=st.booleans(), of=st.none() | st.integers(-1, 1))
+    def an_import_is_asked_for(self, newer: int, behind: int, known: bool, of: int | None) -> None:
         self.number += 1
         import_id = max(1, self.live.import_id + newer)
         as_of = max(0, self.live.position - behind)
-        carried = held_at(as_of) if known or import_id <= self.in_force else ()
-        event = cut.ImportAsked(self.number, import_id, as_of, carried)
+        carried = held_at(as_of) if known or import_id <= self.in_force else None
+        carried_of = None if of is None else max(0, self.live.import_id + of)
+        event = cut.ImportAsked(self.number, import_id, as_of, carried, carried_of=carried_of)
         self.asked[self.number] = Asked(event)
         self.handle(event)
 
@@ -250,7 +255,7 @@ class CutoverMachine(RuleBasedStateMachine):
             case cut.MakeTree():
                 self.tree_is_made(number, asked, good)
             case cut.FindCarried():
-                asked.found = held_at(work.as_of_position)
+                asked.found, asked.found_in = held_at(work.as_of_position), self.live.import_id
                 self.handle(cut.CarriedFound(number, asked.found))
             case cut.OfferCarried() | cut.ReadLog() if not good:
                 self.handle(cut.LogReadFailed(number, "it is cut", damaged=data.draw(st.booleans())))
