@@ -35,5 +35,5 @@ class PostgresqlSettings(Settings, frozen=True, kw_only=True):
     #: holds up the next one for so long.
     log_idle_in_transaction_s: Seconds = 2.0
     #: How long a write waits for a server that is away, or for another one to be promoted, in seconds, before it is
-    #: refused.
-    log_patience_s: Seconds = 30.0
+    #: refused: less than a client waits by default (30 s), which is so told why.
+    log_patience_s: Seconds = 25.0
