@@ -24,6 +24,7 @@ class ReadLoad:
         failures: Calls that were not answered, by status.
         answered_at_s: When each answer came, on the monotonic clock.
         answered_by: How many answers each node gave.
+        slowest_s: How long the slowest of those that were answered took.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ReadLoad:
         self.failures: Counter[str] = Counter()
         self.answered_at_s: list[float] = []
         self.answered_by: Counter[str] = Counter()
+        self.slowest_s = 0.0
 
     @property
     def reads(self) -> int:
@@ -61,12 +63,14 @@ class ReadLoad:
 
     async def _read(self) -> None:
         request = report_pb2.GetMemberRequest(member_id=self._random.choice(self._member_ids))
+        asked_at_s = time.monotonic()
         try:
             answer = await self._stub.GetMember(request, timeout=self._deadline_s)
         except grpc.aio.AioRpcError as error:
             self.failures[f"{error.code().name}: {error.details()}"] += 1
             return
         self.answered_at_s.append(time.monotonic())
+        self.slowest_s = max(self.slowest_s, self.answered_at_s[-1] - asked_at_s)
         self.answered_by[answer.as_of.node] += 1
 
     async def _run(self) -> None:

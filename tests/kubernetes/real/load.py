@@ -1,8 +1,8 @@
 """Reads and orders while something happens to a cluster; runs in a pod of it.
 
-200 reads a second through the VIP, each with a deadline of 2 s and no retry of its own, and 100 orders a second by the
+200 reads a second through the VIP, each with a deadline of 10 s and no retry of its own, and 100 orders a second by the
 Python client, until standard input ends. Then the log is read and held against every receipt. The last line is JSON:
-reads, failed_reads, failures, longest_gap_ms, answered_by, orders, refused, lost, twice, closed.
+reads, failed_reads, failures, longest_gap_ms, slowest_ms, answered_by, orders, refused, lost, twice, closed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from fasttree.client.calls.tls import Credentials
 from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 
 ORDERS_PER_S = 100
+#: A read that nobody answers fails by it. How fast reads are is told and not judged: where five nodes, a cluster's own
+#: parts and this program share a few processors, each of them may stand still for seconds.
+_DEADLINE_S = 10.0
 _SAMPLED = 50
 #: Every call has ended by its deadline, but for one whose end grpcio loses when a connection goes: now and then its
 #: channel waits for that for ever.
-_CLOSE_S = 10.0
+_CLOSE_S = 2 * _DEADLINE_S
 #: What a client is told that knows several VIPs: take them in turn, and ask another one where one is gone …
 _SEVERAL = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -96,7 +99,7 @@ async def run(vip: str, pusher: str, prefix: str, several: str = "") -> dict[str
 
         beside = AsyncExitStack()
         channel = await beside.enter_async_context(_channel(several or vip, options))
-        load = await beside.enter_async_context(ReadLoad(channel, member_ids))
+        load = await beside.enter_async_context(ReadLoad(channel, member_ids, deadline_s=_DEADLINE_S))
         print("loaded", flush=True)
         await asyncio.gather(wait_for_end(), push())
         closing = asyncio.create_task(beside.aclose())
@@ -108,6 +111,7 @@ async def run(vip: str, pusher: str, prefix: str, several: str = "") -> dict[str
         "failed_reads": load.failed_reads,
         "failures": dict(load.failures),
         "longest_gap_ms": round(load.longest_gap_ms()),
+        "slowest_ms": round(load.slowest_s * 1_000),
         "answered_by": dict(load.answered_by),
         "orders": len(receipts),
         "refused": len(refused),
