@@ -5,6 +5,7 @@ Peers are asked over this world's network; what is stored is asked for by the pr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from services.treenode.node.search import (
@@ -92,7 +93,8 @@ class Searching:
     def _fetched(self, search: int, peer: str) -> None:
         saved = self._offered[peer]
         number = self._node.loader.begin_snapshot(saved)
-        self._node.handle(SnapshotRead(search, number, _described(saved), saved.carried))
+        found = replace(_described(saved), bare=saved.tree.is_bare)
+        self._node.handle(SnapshotRead(search, number, found, saved.carried))
 
 
 def _described(saved: Snapshot) -> PeerSnapshot:

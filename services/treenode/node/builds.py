@@ -36,6 +36,7 @@ from services.treenode.node.cutover_events import (
     TreeBuilt,
     Way,
 )
+from services.treenode.node.search import PeerSnapshot
 
 
 class Phase(Enum):
@@ -108,6 +109,8 @@ class Build:
     carried_of: int | None = None
     #: Whether the import was in force when it was asked for.
     was_in_force: bool = False
+    #: What was read of a peer, where that fitted as it was read.
+    found: PeerSnapshot | None = None
     #: Whether it is to be compared with the live tree before it takes its place.
     to_compare: bool = False
     phase: Phase = _P.ASKED

@@ -162,6 +162,7 @@ class Cutover:
             return [*self._end(build, why), cut.Failed(build.number, Cause.REPLACED, why)]
         if why := self.search.why_unfit(found):
             return self._drop(build, Cause.REPLACED, why, now_s)
+        build.found = found
         if not self._sequence.records_wait:
             self.waiting.append(build)
             return []
@@ -312,6 +313,8 @@ class Cutover:
                 actions += [*self._end(build, "the node has the import"), cut.Had(build.number, same)]
             elif build.way is Way.SNAPSHOT and not self._base_wanted:
                 actions += self._drop(build, Cause.REPLACED, "no base is needed any more", now_s)
+            elif build is self.at_once and build.found and (why := self.search.why_unfit(build.found)):
+                actions += self._drop(build, Cause.REPLACED, why, now_s)
             elif build is self.at_once and self._lag(build) > 0:
                 actions += self._drop(build, Cause.REPLACED, "the node is further on by now", now_s)
             elif (

@@ -5,7 +5,8 @@
 1. An empty tree is a tree in a cluster without an import: a node stands as soon as a pusher says so, and not before.
    One that starts from a *bare* state, of before the first import and the first member, has nothing to serve till then;
    where an import is in force, not before it has one. Else it would say of every member that there is none. What is
-   laid out anew of an empty tree, or of a bare one, is no more than that was.
+   laid out anew of an empty tree, or of a bare one, is no more than that was. A bare snapshot of another node is not
+   taken then (search.py, rule 3).
 2. Catching up ends when the sequence lacks nothing, or when no pusher was heard for `catch_up_grace_s` and nothing
    holds the node back from serving what it has (lifecycle.py, rule 3):
    - a word of the coordinator by which it is behind a ready node (sequence.py, rule 9), for `catch_up_grace_s`: while

@@ -232,8 +232,7 @@ class NodeRunner:
     def restore(self, tree: Tree, log_id: str, last_record: tuple[int, int], carried: tuple[int, ...]) -> None:
         """The node's own snapshot is its tree; before anything is served."""
         self.in_force = self.in_force.replaced_by(tree, last_record, carried)
-        bare = tree.import_id == 0 and tree.member_count == 0
-        self.handle(TreeTaken(log_id, tree.import_id, tree.position, bare=bare))
+        self.handle(TreeTaken(log_id, tree.import_id, tree.position, bare=tree.is_bare))
         self.moved()
 
     def stand_on(self, in_force: TreeInForce[Tree, int]) -> None:

@@ -11,14 +11,16 @@ begin. The rules:
    first: a place that is away costs nobody time who has a peer. After a round in vain it rests, longer each time.
 3. A snapshot fits if it brings this node on: it is of this node's log, the log goes on where it ends, its import is
    none that the node is past, and it is not larger than the node may fetch. Where records wait for it, it is further on
-   than the node then: the log begins only behind that. Where they don't, it follows the log to where the node is. What
-   was offered is judged, and judged again when it is to be taken: the node may be elsewhere by then.
+   than the node then: the log begins only behind that. Where they don't, it follows the log to where the node is. Where
+   an import is in force, a bare one (node.py, rule 1) does not fit: the node would have nothing to serve, and look for
+   nothing better. What was offered is judged, and judged again when it is to be taken: the node may be elsewhere by
+   then, and only what was read shows whether it is bare.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from services.shared.backoff import Backoff, Waits
@@ -34,6 +36,8 @@ class PeerSnapshot:
     import_id: int
     position: int
     size_bytes: int = 0
+    #: It has neither an import nor a member: known once it was read.
+    bare: bool = field(default=False, kw_only=True)
 
 
 # --- events: by the number of the search that the action had ---------------------------------------------------------
@@ -146,6 +150,9 @@ def why_unfit(snapshot: PeerSnapshot, sequence: SequenceCore, bytes_max: int) ->
         return f"its snapshot ends at {snapshot.position}, the log begins at {log_end.first_position}"
     if snapshot.import_id < sequence.base_import_id:
         return f"its snapshot of import {snapshot.import_id} at {snapshot.position} is too old for this node"
+    if snapshot.bare and log_end is not None and log_end.import_id > 0:
+        before = f"its snapshot at {snapshot.position} is of before the first import and the first member"
+        return f"{before}, and import {log_end.import_id} is in force"
     if snapshot.size_bytes > bytes_max:
         return f"its snapshot has {snapshot.size_bytes} bytes: more than treenode.snapshot_bytes_max"
     return ""

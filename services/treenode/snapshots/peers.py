@@ -206,7 +206,7 @@ class Peers:
     async def _take(self, search: int, peer: str, part: Path, name: str) -> None:
         node = self._node
         tree, label = await asyncio.to_thread(read_of_peer, part, node.cluster.name, name)
-        snapshot = PeerSnapshot(label.log_id, tree.import_id, tree.position)
+        snapshot = PeerSnapshot(label.log_id, tree.import_id, tree.position, bare=tree.is_bare)
         build = SnapshotBuild(node, self._pusher_address(), tree, label.last_record)
         outcome = await build.run(SnapshotRead(search, build.number, snapshot, label.carried_positions))
         if isinstance(outcome, Taken):

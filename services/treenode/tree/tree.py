@@ -184,6 +184,11 @@ class Tree:
         return int(self.store.counters[MEMBERS])
 
     @property
+    def is_bare(self) -> bool:
+        """Whether it is of before the first import and the first member."""
+        return self.import_id == 0 and self.member_count == 0
+
+    @property
     def empty_place_count(self) -> int:
         """Places that a removed member left empty."""
         return int(self.store.counters[PLACES] - self.store.counters[MEMBERS])
@@ -268,10 +273,7 @@ class Tree:
     # --- updates
 
     def apply(
-        self,
-        first_position: int,
-        updates: Sequence[types_pb2.Update],
-        before_seal: apply.BeforeSeal | None = None,
+        self, first_position: int, updates: Sequence[types_pb2.Update], before_seal: apply.BeforeSeal | None = None
     ) -> list[NotApplied]:
         """Takes updates in, the first of them at `first_position`, which must be the next one (else ValueError).
 

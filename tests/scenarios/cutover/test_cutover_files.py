@@ -15,7 +15,7 @@ peers a b            the answer to "find peers"; and so on, all for the search u
 peers_and_a_store a  the same, where snapshots are stored somewhere too
 offers 1/20 [log=log-1] [bytes=1]
 no_snapshot REASON
-fetched 3: 1/20 [carried=3,5]
+fetched 3: 1/20 [carried=3,5] [bare=yes]
                      what was offered is a tree in memory, as build 3
 applied 12           the live tree took updates
 end 20 [in_force=2] [first=1]
@@ -235,7 +235,8 @@ def _standing(text: str) -> tuple[int, int]:
 def _snapshot(standing: str, options: list[str]) -> search.PeerSnapshot:
     values = _values(options)
     import_id, position = _standing(standing)
-    return search.PeerSnapshot(values.get("log", "log-1"), import_id, position, int(values.get("bytes", 1)))
+    log_id, size_bytes, bare = values.get("log", "log-1"), int(values.get("bytes", 1)), values.get("bare") == "yes"
+    return search.PeerSnapshot(log_id, import_id, position, size_bytes, bare=bare)
 
 
 def _number(word: str) -> int:

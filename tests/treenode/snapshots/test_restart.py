@@ -94,33 +94,33 @@ async def test_a_node_that_starts_from_before_the_first_import_and_member_says_o
         async with running_node(tmp_path) as node, open_channel(node.address.report) as channel:
             # Nothing waits for time: however long no pusher comes, it stays so.
             assert (node.runner.core.state, node.runner.core.deadline_s) == (NodeState.JOINING, None)
-            await _no_tree(channel, "M1")
+            await no_tree(channel, "M1")
             manifest = pusher.add_import(1, csv_of([("M1", "", "10.00")]), 1)
             pusher.import_id = 1
             async with Stream(node, pusher) as stream:
                 await stream.hello()
-                await _no_tree(channel, "M1")
+                await no_tree(channel, "M1")
                 await load_import(node, pusher, manifest)
                 await stream.send([])
                 assert node.runner.core.state is NodeState.PASSIVE
-                assert (await _member(channel, "M1")).as_of.import_id == 1
+                assert (await member_of(channel, "M1")).as_of.import_id == 1
 
 
 async def test_a_node_that_ends_before_it_has_a_tree_answers_nothing(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node, open_channel(node.address.report) as channel:
         node.runner.drain()
         assert node.runner.core.state is NodeState.DRAINING
-        await _no_tree(channel, "M1")
+        await no_tree(channel, "M1")
 
 
-async def _no_tree(channel: grpc.aio.Channel, member_id: str) -> None:
+async def no_tree(channel: grpc.aio.Channel, member_id: str) -> None:
     """What a proxy asks another node for: not that nobody has the id."""
     with pytest.raises(grpc.aio.AioRpcError, match="no tree yet") as refused:
-        await _member(channel, member_id)
+        await member_of(channel, member_id)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def _member(channel: grpc.aio.Channel, member_id: str) -> report_pb2.GetMemberResponse:
+async def member_of(channel: grpc.aio.Channel, member_id: str) -> report_pb2.GetMemberResponse:
     request = report_pb2.GetMemberRequest(member_id=member_id)
     return await report_pb2_grpc.ReportServiceStub(channel).GetMember(request)
 
@@ -186,7 +186,7 @@ async def test_a_new_node_takes_a_peers_snapshot(tmp_path: Path) -> None:
         running_node(tmp_path / "1", coordinator=coordinator.address) as first,
     ):
         digest = await fed(first, pusher, 200)
-        await _ready(coordinator, "n1")
+        await ready_in(coordinator, "n1")
         # The log has lost its beginning: records alone can't bring a new node on.
         pusher.first_position = 150
         async with (
@@ -216,7 +216,7 @@ async def test_an_import_behind_a_damaged_record_comes_as_a_peers_snapshot(tmp_p
         manifest = pusher.add_import(1, file, 10)
         manifest.force = True
         await load_import(first, pusher, manifest)
-        await _ready(coordinator, "n1")
+        await ready_in(coordinator, "n1")
         await stream.hello()
         await stream.send(range(1, 21))
         pusher.import_id = 1
@@ -237,7 +237,7 @@ async def test_an_import_behind_a_damaged_record_comes_as_a_peers_snapshot(tmp_p
         assert (await load_import(second, pusher, manifest))[-1].phase == treenode_pb2.IMPORT_PHASE_DONE
 
 
-async def _ready(coordinator: FakeCoordinator, name: str) -> None:
+async def ready_in(coordinator: FakeCoordinator, name: str) -> None:
     await until(lambda: name in coordinator.heard and coordinator.heard[name].status.state == 4, f"{name} to be ready")
 
 
