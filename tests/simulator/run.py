@@ -78,7 +78,7 @@ class Run:
         self.cluster.start()
         if self._seed % BARE_EVERY == 0:
             self._world.run(self._world.now + SETTLED_S)
-            come_back_bare(self.cluster, self._light_load)
+            self._miss_the_first_import()
         self._calm()
         for _ in range(self._random.randint(*self._weather.storms)):
             if self._random.random() < 0.3:
@@ -104,6 +104,13 @@ class Run:
         elif end >= 0.5:
             self._tell_story(int((end - 0.5) * 2.0 * len(STORIES)))
         self._check_months()
+
+    def _miss_the_first_import(self) -> None:
+        store = self.cluster.store
+        if store is not None and store.random.random() < 0.5:
+            store.lose_all_bare(self._light_load)
+        else:
+            come_back_bare(self.cluster, self._light_load)
 
     def _tell_story(self, number: int) -> None:
         story = STORIES[number]

@@ -59,6 +59,7 @@ QUICK = (
     "serves-beside",
     "held-back-for-ever",
     "bare-served",
+    "bare-taken",
     "held-back-once",
     "ready-when-near",
     "ready-behind-the-hello",

@@ -153,6 +153,10 @@ def _of_any_log(snapshot: search.PeerSnapshot, sequence: SequenceCore, bytes_max
     return _WHY_UNFIT(replace(snapshot, log_id=sequence.log_id), sequence, bytes_max)
 
 
+def _bare_too(snapshot: search.PeerSnapshot, sequence: SequenceCore, bytes_max: int) -> str:
+    return _WHY_UNFIT(replace(snapshot, bare=False), sequence, bytes_max)
+
+
 def _as_of_this_log(self: Cutover, event: search.SnapshotRead, now_s: float) -> _Actions:
     snapshot = replace(event.snapshot, log_id=self._sequence.log_id)
     return _SNAPSHOT_READ(self, replace(event, snapshot=snapshot), now_s)
@@ -209,6 +213,7 @@ CUTOVER = (
         "a peer's snapshot of another log is taken",
         ((search, "why_unfit", _of_any_log), (Cutover, "_snapshot_read", _as_of_this_log)),
     ),
+    plant("bare-taken", "an empty node starts from another's bare snapshot", search, "why_unfit", _bare_too),
     Planted(
         "older-snapshot-taken",
         "a peer's snapshot from behind the node's position is taken",

@@ -233,6 +233,6 @@ class NodeStore:
         first = log_end.first_position if log_end is not None else 1
         well = self._objects.troubles == self._troubles
         self._bucket.checker.read(saved, first, self._found_at_s, self._bucket.objects, well=well)
-        node.tell(f"starts from what is stored of import {saved.tree.import_id}, position {saved.tree.position}")
+        node.tell(f"has read what is stored of import {saved.tree.import_id}, position {saved.tree.position}")
         state = PeerSnapshot(saved.log_id, saved.tree.import_id, saved.tree.position, bare=saved.tree.is_bare)
         return SnapshotRead(action.search, node.loader.begin_snapshot(saved), state, saved.carried)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 FAULTS = ("store_away", "store_cut", "store_slow", "store_mute", "store_stale", "store_rot", "lose_disk")
 #: So long a snapshot is waited for that somebody stores, in seconds.
-STORED_S, LOOK_S = 60.0, 1.0
+STORED_S, LOOK_S, AT_ONCE_S = 60.0, 1.0, 0.05
+#: So long reads come while nodes start from nothing.
+READS_S = 5
 
 
 class ObjectStore:
@@ -146,6 +148,24 @@ class ObjectStore:
         for node in cluster.nodes:
             world.after(5.0 * random.random(), self._start, node)
         world.run(world.now + 6.0)
+
+    def lose_all_bare(self, light_load: Callable[[], None]) -> None:
+        """The first import has just come in force when every node loses its state: what is stored is of before it, and
+        of before the first member, unless a node has stored its own since. Nobody is shown an empty tree."""
+        cluster, world, random = self._cluster, self._world, self.random
+        limit = world.now + STORED_S
+        while not self.good() and world.now < limit:
+            world.run(world.now + LOOK_S)
+        cluster.company.export(sound=True, upload_s=0.1)
+        while not cluster.pusher.rollout.in_force and world.now < limit:
+            world.run(world.now + AT_ONCE_S)
+        for node in cluster.nodes:
+            self._burn(node)
+        for node in cluster.nodes:
+            world.after(random.random(), self._start, node)
+        for _ in range(READS_S):
+            light_load()
+            world.run(world.now + 1.0)
 
     def _is_past_damage(self, saved: Snapshot) -> bool:
         pusher = self._cluster.pusher
