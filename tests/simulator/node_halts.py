@@ -41,7 +41,9 @@ def recover(node: NodeProcess, failed: EngineFailed) -> SliceFailed:
 
 
 def _from_here(node: NodeProcess, halt: Halt) -> SliceFailed:
-    """The records up to the update come by the stream: here nobody reads the log for it."""
+    """The records up to the update come by the stream: here nobody reads the log for it, as where it can't be read."""
+    if node.tree.is_bare and node.tree.position + 1 < halt.before:
+        return SliceFailed(halt, None)
     node.tree.skips = node.skips
     return SliceFailed(halt, node.tree.position)
 

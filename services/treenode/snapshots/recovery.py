@@ -40,8 +40,8 @@ class Recovery:
 
     async def before(self, halt: Halt) -> Halt | None:
         """Puts a tree from before the update in force, as far on as the log lets it come; the halt that it ends at.
-        None: there is no tree to be had."""
-        began_s = time.perf_counter()
+        None: there is no tree to be had; one that is bare (node.py, rule 1) is none, but where the broken one began."""
+        began_s, broke_at = time.perf_counter(), halt.before
         while True:
             try:
                 restored = await asyncio.to_thread(self._restored)
@@ -59,6 +59,8 @@ class Recovery:
                 halt = halt_of(failed)
                 if not failed.is_whole:
                     continue
+            if replayer.tree.is_bare and replayer.tree.position + 1 < broke_at:
+                return None
             self._node.stand_on(TreeInForce(replayer.tree, replayer.last_record, restored.carried))
             took_s = time.perf_counter() - began_s
             logger.warning("made the tree at position %d anew in %.2f s", replayer.tree.position, took_s)

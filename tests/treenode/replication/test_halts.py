@@ -152,6 +152,33 @@ async def test_a_tree_that_was_broken_midway_is_made_anew_while_reports_wait(
             assert (await read(node)).as_of.position == 3
 
 
+@pytest.mark.parametrize("with_snapshot", [True, False])
+async def test_a_node_of_whose_broken_tree_nothing_can_be_made_anew_does_not_serve_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_snapshot: bool
+) -> None:
+    plant(monkeypatch, midway=True)
+    async with fake_pusher() as pusher, running_node(tmp_path) as node:
+        pusher.updates = [posted("O-0", "A"), *UPDATES[:3]]
+        async with Stream(node, pusher) as stream:
+            await stream.hello()
+            await stream.send([1])
+            if with_snapshot:
+                await node.writer.save()  # with what is held, and without a member
+            await stream.send([2, 3, 4])
+            assert (await page(node, "/readyz"))[0] == 200
+            pusher.updates.append(posted(BAD, "A"))
+            # The log can't be read just then.
+            pusher.damaged_position = 2
+            answer = await sent(stream, pusher, range(5, 6))
+            assert (answer.status.position, answer.status.halted_before) == (0, 5)
+            assert (await page(node, "/readyz"))[0] == 503
+            # Records bring it back to where it broke.
+            assert (await sent(stream, pusher, range(1, 6))).applied_position == 4
+            assert (await read(node)).as_of.position == 4
+            status, text = await page(node, "/readyz")
+            assert (status, "halted before update 5" in text) == (200, True)
+
+
 async def test_a_node_that_has_taken_a_skipped_update_joins_anew(tmp_path: Path) -> None:
     async with fake_pusher() as pusher, running_node(tmp_path) as node:
         pusher.updates = [*UPDATES, types_pb2.Update(update_id="fasttree/skip/4", update_skipped=SKIP)]
