@@ -15,6 +15,7 @@ from services.pusher.imports.history import PastImport
 from services.pusher.imports.settings import RetentionSettings
 from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.log.writer import LogWriter
+from services.shared.files.threads import in_thread
 from services.shared.objects.objects import StoreAwayError
 
 logger = logging.getLogger(__name__)
@@ -88,5 +89,6 @@ class Retention:
             self._tell(Trimmed(self._store.ends().first))
             if self._store.ends().first == first_now:
                 break
-        while (take_merged := await asyncio.to_thread(self._store.merge_ids)) is not None:
+        # Not left behind by whoever steps down: the folder is then another log's that is opened in this process.
+        while (take_merged := await in_thread(self._store.merge_ids)) is not None:
             await self._writer.run(take_merged)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 from services.pusher.fanout.progress import NodeReplication, NodeStream
 from services.pusher.imports.events import ImportPlace
 from services.pusher.imports.history import ImportHistory, PastImport
+from services.pusher.imports.retention import Retention
+from services.pusher.imports.settings import RetentionSettings
+from services.pusher.log.memory import MemoryLog
 from services.pusher.log.store import LogEnds
+from services.shared.serving.background import Background
+from tests.waiting import until
 
 ENDS = LogEnds(10, 100)
 AWAY_SINCE, STARTED_AT = 500.0, 0.0
@@ -54,3 +65,39 @@ def test_a_node_that_never_came_counts_as_seen_at_the_start() -> None:
 def test_the_newest_record_always_stays_and_the_beginning_never_moves_back() -> None:
     assert kept(100, [taken(100)], [node(100)]) == 100
     assert kept(0, [taken(3)], [node(2)]) == 10
+
+
+class MergingLog(MemoryLog):
+    """It has ids to merge, which takes as long as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.goes = threading.Event(), threading.Event()
+
+    def merge_ids(self) -> None:
+        self.begun.set()
+        self.goes.wait()
+
+
+async def test_whoever_steps_down_waits_for_a_merge_that_is_under_way() -> None:
+    """What is opened after that is in the same folder."""
+    store = MergingLog().claim_alone()
+    writer: Any = _Writer()
+    catalog: Any = SimpleNamespace(changing=asyncio.Lock(), history=ImportHistory([]))
+    retention = Retention(RetentionSettings(), store, writer, catalog, _NONE, SimpleNamespace(nodes={}), _NONE)  # type: ignore[arg-type]
+    background = Background()
+    background.start(retention.look(), "forgets what is old")
+    await until(store.begun.is_set, "the merge")
+    ending = asyncio.create_task(background.stop())
+    done, _ = await asyncio.wait([ending], timeout=0.2)
+    assert not done
+    store.goes.set()
+    await ending
+
+
+class _Writer:
+    async def run(self, call: Callable[[], object]) -> object:
+        return call()
+
+
+_NONE: Any = None

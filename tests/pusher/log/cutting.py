@@ -1,4 +1,5 @@
-"""A way to an engine's server that is cut at a write: before that gets there, or before its answer is back."""
+"""A way to an engine's server that is cut at a write: before that gets there, or before its answer is back. Or held at
+any word of its client's, until that is said to go on or to be lost."""
 
 from __future__ import annotations
 
@@ -14,12 +15,18 @@ class CuttingProxy(ABC):
     Attributes:
         cut: "before": the next write never arrives; "after": it does, its answer not; empty: nothing is cut.
         down: Takes no new connection.
+        held: A word waits, and all behind it.
     """
 
     def __init__(self, listener: socket.socket) -> None:
         self.cut = ""
         self.down = False
         self.cuts = 0
+        self.held = threading.Event()
+        self._goes = threading.Event()
+        self._words = threading.Lock()
+        #: So many words pass before one waits; negative: none does.
+        self._passing = -1
         self._sockets: list[socket.socket] = []
         self._listener = listener
         threading.Thread(target=self._listen, daemon=True).start()
@@ -58,6 +65,9 @@ class CuttingProxy(ABC):
                     if cut == "before":
                         break
                     swallow.set()
+                self._take_turn()
+                if self.down:
+                    break
                 server.sendall(data)
             _end(client, server)
 
@@ -70,6 +80,33 @@ class CuttingProxy(ABC):
                     break
             _end(client, server)
 
+    def hold_after(self, passing: int) -> None:
+        """So many words pass from now on; the next one waits, and all behind it, on any connection."""
+        with self._words:
+            self._passing = passing
+        self.held.clear()
+        self._goes.clear()
+
+    def let_go(self) -> None:
+        """What waits goes on; nothing is held any more."""
+        with self._words:
+            self._passing = -1
+        self._goes.set()
+
+    def lose(self) -> None:
+        """What waits is lost, and every connection: as of a process that was killed."""
+        self.down = True
+        self.hang_up()
+        self.let_go()
+
+    def _take_turn(self) -> None:
+        with self._words:
+            waits = self._passing == 0
+            self._passing -= self._passing > 0
+        if waits:
+            self.held.set()
+            self._goes.wait()
+
     def hang_up(self) -> None:
         """Ends every connection that there is."""
         _end(*self._sockets)
@@ -77,6 +114,7 @@ class CuttingProxy(ABC):
 
     def close(self) -> None:
         """Ends every connection, and takes no more."""
+        self.let_go()
         _end(self._listener)
         self.hang_up()
 

@@ -11,7 +11,7 @@ takes the place of the old ones is the writer's to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +71,8 @@ class IdArchive:
         self._next = 1
         #: The run that was written last, until it counts.
         self._ready: dict[RunRow, Run] = {}
+        #: The merge that was due last.
+        self._due: Merge | None = None
         #: A larger filter for when the merge counts, and the runs that it has.
         self._larger: tuple[IdFilter, set[RunRow]] | None = None
         self.refresh(rows)
@@ -83,6 +85,7 @@ class IdArchive:
         Whoever wrote before may be in the middle of it: no run of theirs may have a number of ours.
         """
         self._next = max(self._next, number_min)
+        self._ready, self._due = {}, None
         if self._folder.is_dir():
             remove_leftovers(self._folder)
             known = {run.path for run in self._runs.values()}
@@ -94,6 +97,17 @@ class IdArchive:
         self._fill([run for row, run in runs.items() if row not in self._runs], runs)
         self._runs = runs
         self._next = max(self._next, max((row.number for row in rows), default=0) + 1)
+
+    def forget(self, merged: Collection[RunRow], number_end: int) -> None:
+        """For who follows what others write: removes the files of these runs, and of all below that number, but for
+        those that count. The numbers from it on are the writer's, who may be about to have one count."""
+        known = {row.number for row in self._runs}
+        gone = {row.number for row in merged}
+        numbers = {path: path.name.split(".")[0] for path in self._folder.glob(f"*{_SUFFIX}*")}
+        found = [(int(number), path) for path, number in numbers.items() if number.isdecimal()]
+        remove_durably(
+            *(path for number, path in found if number not in known and (number in gone or number < number_end))
+        )
 
     def reopen(self) -> None:
         """The runs' files were replaced by such with the same ids. Raises LogDamagedError."""
@@ -162,13 +176,21 @@ class IdArchive:
     def write_entries(self, entries: Entries) -> RunRow:
         """The same of ids in any order, of which the keys are known. Raises OSError, LogDamagedError."""
         make_folder(self._folder)
-        row = RunRow(self._new_number(), 0)
+        row = self._row_to_write(len(entries.high))
         write_run(self._path(row.number), len(entries.high), iter([sorted_entries(entries)]))
         run = Run(self._path(row.number))
         # What can fail is done by now: once the records are gone, so it must be here.
         self._fill([run], {**self._runs, row: run})
         self._ready = {row: run}
         return row
+
+    def _row_to_write(self, count: int) -> RunRow:
+        """A run that was written and did not come to count is written over, with no fewer ids: else each try would
+        leave a file."""
+        for row, run in self._ready.items():
+            if run.count <= count:
+                return row
+        return RunRow(self._new_number(), 0)
 
     def take(self, row: RunRow) -> None:
         """The run that was written last counts from now on."""
@@ -190,11 +212,15 @@ class IdArchive:
     # -- merging
 
     def merge_due(self) -> Merge | None:
-        """The smallest runs that are to be merged; None where there are not enough of one size."""
+        """The smallest runs that are to be merged; None where there are not enough of one size. A merge that did not
+        come to count is due again as it was: else each try would leave a file."""
+        if self._due is not None and self._runs.keys() >= set(self._due.olds):
+            return self._due
         for level in sorted({row.level for row in self._runs}):
             olds = [row for row in self._runs if row.level == level]
             if len(olds) >= MERGE_RUNS:
-                return Merge(self._new_number(), level + 1, tuple(olds))
+                self._due = Merge(self._new_number(), level + 1, tuple(olds))
+                return self._due
         return None
 
     def merge(self, merge: Merge) -> RunRow:

@@ -128,8 +128,10 @@ class IdIndex:
             raise
 
     def _replace(self, merge: Merge, row: RunRow) -> None:
-        self._archive.replace(merge, row)
-        self._is_merging = False
+        try:
+            self._archive.replace(merge, row)
+        finally:
+            self._is_merging = False
 
     def close(self) -> None:
         """It is gone with the process."""

@@ -101,8 +101,9 @@ class PostgresqlLog(EngineLog):
         marked = connection.execute(f"SELECT max(stored_at) FROM {tables}.time_marks").fetchall()[0][0]
         self._time = RunningTime(max(marked or 0.0, float(meta.get("running_s", 0))), self._monotonic)
         self._marked_at, self._kept_at = -math.inf, self._time.now_s()
-        self._ends = LogEnds(*connection.execute(f"SELECT first, last FROM {tables}.fence").fetchall()[0])
-        self._ids.refresh(lambda statement, values: connection.execute(statement, values).fetchall())
+        first, last, claims = connection.execute(f"SELECT first, last, claims FROM {tables}.fence").fetchall()[0]
+        self._ends = LogEnds(first, last)
+        self._ids.refresh(lambda statement, values: connection.execute(statement, values).fetchall(), claims)
         self._has_old_ids = connection.execute(f"SELECT EXISTS (SELECT 1 FROM {tables}.old_ids)").fetchone() == (True,)
         self._look_at_mark()
 
@@ -117,7 +118,8 @@ class PostgresqlLog(EngineLog):
 
     @notes_damage
     def claim(self, epoch: int, holder: str = "") -> None:
-        self._ids.refresh(self._writer.read)  # most of them, before others' writes wait for it
+        # Most of them, before others' writes wait for it.
+        self._ids.refresh(self._writer.read, self._writer.row().fence.claims)
         fence = self._writer.claim(epoch, holder, self._look)
         self._ids.own(fence.claims)
         self._ends = self._writer.ends

@@ -8,7 +8,8 @@ has the ids of records that are kept alone, and what is trimmed goes into runs, 
    to no run there is what a crash or a merge left, and goes, under the fence too, a few with each trim.
 2. Each pusher has a copy of every run in a folder of its own, and the filter in memory: a push of new ids asks neither
    disk nor server. The copy is fetched when the log is opened, followed and claimed; what is there already stays, if
-   its header, in which the checksum of all its checksums is, is the one that the server has.
+   its header, in which the checksum of all its checksums is, is the one that the server has. What counts no longer, and
+   what a claim that is over left here, goes as the copy changes.
 3. A copy that is damaged is fetched anew; only what the server has damaged is an error.
 """
 
@@ -66,22 +67,27 @@ class TrimmedIds:
     def __init__(self, folder: Path, tables: str, rows: Rows) -> None:
         self._folder, self._tables, self._rows = folder, tables, rows
         self._archive = IdArchive(folder, [])
+        #: The runs that counted once are here.
+        self._is_copied = False
 
     # -- the copy
 
-    def refresh(self, rows: Rows) -> None:
-        """The runs that count by now are here. Raises LogDamagedError, StoreFullError, and what `rows` does."""
+    def refresh(self, rows: Rows, claims: int) -> None:
+        """The runs that count by now are here. `claims`: so many there were before that. Raises LogDamagedError,
+        StoreFullError, and what `rows` does."""
         for looks_left in reversed(range(_LOOKS)):
-            stored = self._stored(rows)
-            if stored.keys() == set(self._archive.rows):
+            stored, before = self._stored(rows), self._archive.rows
+            if self._is_copied and stored.keys() == set(before):
                 return
             try:
                 with _room(self._folder):
                     self._copy(stored, rows)
+                    self._archive.forget(before, _first_number(claims))
             except _MergedMeanwhileError as error:
                 if not looks_left:
                     raise LogDamagedError(f"{error}; bring back a whole copy of the server") from error
             else:
+                self._is_copied = True
                 return
 
     def _stored(self, rows: Rows) -> dict[RunRow, _StoredRun]:
@@ -130,7 +136,7 @@ class TrimmedIds:
     def own(self, claims: int) -> None:
         """This process writes from now on, by the claim of that number. Raises StoreFullError."""
         with _room(self._folder):
-            self._archive.own((claims - 1) << _CLAIM_BITS)
+            self._archive.own(_first_number(claims))
 
     # -- looking up
 
@@ -218,6 +224,11 @@ class TrimmedIds:
     def take_merged(self, merge: Merge, row: RunRow) -> None:
         """That transaction is committed."""
         self._archive.replace(merge, row)
+
+
+def _first_number(claims: int) -> int:
+    """Of the runs of the claim of that number."""
+    return max(claims - 1, 0) << _CLAIM_BITS
 
 
 @contextmanager

@@ -187,6 +187,29 @@ def test_a_damaged_record_is_trimmed_and_its_id_is_still_never_taken_again(tmp_p
     store.close()
 
 
+def test_what_is_tried_again_leaves_one_file(tmp_path: Path) -> None:
+    """As where the database is full: each try writes its file, and none of them counts."""
+    archive = IdArchive(tmp_path, [])
+    for count in (1, 2, 2):
+        row = archive.write([f"order-{number}" for number in range(count)], [b""] * count, 1)
+    archive.take(row)
+    for number in range(2, 1 + MERGE_RUNS):
+        archive.take(archive.write([f"order-{number}"], [b""], number + 1))
+    merge = archive.merge_due()
+    assert merge is not None
+    archive.merge(merge)
+    archive.take(archive.write(["order-5"], [b""], 6))
+    assert archive.merge_due() == merge
+    archive.replace(merge, archive.merge(merge))
+    assert archive.merge_due() is None
+    assert len(list(tmp_path.iterdir())) == MERGE_RUNS + 2
+    assert len(archive.find([f"order-{number}" for number in range(10)])) == MERGE_RUNS + 2
+    # Whoever claims anew has numbers of its own.
+    archive.write(["order-6"], [b""], 7)
+    archive.own(1 << 32)
+    assert archive.write(["order-6"], [b""], 7) == RunRow(1 << 32, 0)
+
+
 def test_damaged_ids_are_found_by_the_check_of_the_log(tmp_path: Path) -> None:
     store = SqliteLog(tmp_path).claim_alone()
     store.append(*ids_and_contents(orders(0, 100)))

@@ -79,6 +79,39 @@ def test_the_table_has_ids_of_kept_records_alone_and_every_pusher_knows_the_othe
     beside.close()
 
 
+def test_who_follows_keeps_copies_of_what_counts_alone(settings: LogSettings, tmp_path: Path) -> None:
+    first = trimmed(settings, tmp_path / "a", 0)
+    beside = PostgresqlLog(made(tmp_path / "b"), settings, "test")
+    for _ in range(2 * MERGE_RUNS):
+        first.trim(100, 2)
+        beside.follow(99, 1 << 20)
+        while (take_merged := first.merge_ids()) is not None:
+            take_merged()
+    beside.follow(99, 1 << 20)
+    assert [path.name for path in copies(tmp_path / "b")] == ["00000005.ids", "00000010.ids"]
+    first.close()
+    beside.close()
+
+
+def test_a_merge_that_the_server_does_not_take_leaves_one_file_and_counts_later(
+    settings: LogSettings, server: ReplicatedPostgres, tmp_path: Path
+) -> None:
+    store = trimmed(settings, tmp_path / "a", MERGE_RUNS)
+    pieces = f"{settings.postgresql.log_schema}.id_pieces"
+    server.psql(f"ALTER TABLE {pieces} ADD CONSTRAINT no_more CHECK (run <= {MERGE_RUNS}) NOT VALID")
+    for _ in range(3):
+        with pytest.raises(LogStoreError):
+            store.merge_ids()
+    assert len(copies(tmp_path / "a")) == MERGE_RUNS + 1
+    server.psql(f"ALTER TABLE {pieces} DROP CONSTRAINT no_more")
+    take_merged = store.merge_ids()
+    assert take_merged is not None
+    take_merged()
+    assert count(server, settings, "id_runs") == 1
+    assert knows_all(store)
+    store.close()
+
+
 def test_a_copy_that_is_damaged_cut_gone_or_anothers_is_fetched_anew(settings: LogSettings, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     trimmed(settings, folder, 3).close()
