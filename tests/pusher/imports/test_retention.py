@@ -89,9 +89,11 @@ async def test_whoever_steps_down_waits_for_a_merge_that_is_under_way() -> None:
     background.start(retention.look(), "forgets what is old")
     await until(store.begun.is_set, "the merge")
     ending = asyncio.create_task(background.stop())
-    done, _ = await asyncio.wait([ending], timeout=0.2)
-    assert not done
-    store.goes.set()
+    try:
+        done, _ = await asyncio.wait([ending], timeout=0.2)
+        assert not done
+    finally:
+        store.goes.set()
     await ending
 
 

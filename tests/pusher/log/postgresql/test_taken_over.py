@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,7 +36,10 @@ class PostgresqlMachines(Machines):
             asked.execute(f"SET search_path = {self._settings.postgresql.log_schema}")
             return [number for (number,) in asked.execute(statement).fetchall()]
 
-    def runs(self, folder: Path) -> Sequence[Run]:
+    def gone(self, folder: Path) -> Iterable[int]:
+        return [int(position) for run in self._runs(folder) for position in run.read(0, run.count).positions]
+
+    def _runs(self, folder: Path) -> Sequence[Run]:
         numbers = self._numbers("SELECT number FROM id_runs ORDER BY number")
         return [Run(run_path(folder / "postgresql-ids", number)) for number in numbers]
 
@@ -44,7 +47,7 @@ class PostgresqlMachines(Machines):
         return self._numbers("SELECT run FROM id_pieces EXCEPT SELECT number FROM id_runs")
 
     def left_on(self, folder: Path) -> object:
-        return set((folder / "postgresql-ids").iterdir()) - {run.path for run in self.runs(folder)}
+        return set((folder / "postgresql-ids").iterdir()) - {run.path for run in self._runs(folder)}
 
 
 @pytest.fixture
