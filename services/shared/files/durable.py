@@ -33,6 +33,41 @@ def open_new(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
 
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Writes all of it, at that place of a file."""
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+
+
+@contextlib.contextmanager
+def writing_durably(path: Path) -> Iterator[int]:
+    """A descriptor of a new file, to read and to write, that takes its place once the body has ended: whole, and for
+    good. Where the body fails, or the disk, nothing of it is left. One writer of a path at a time."""
+    part = part_of(path)
+    try:
+        with _new_file(part) as descriptor:
+            yield descriptor
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[int]:
+    """A descriptor of a new file, whose bytes are on disk once the body has ended."""
+    descriptor = open_new(path)
+    try:
+        yield descriptor
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Writes a whole file. One writer of a path at a time."""
     _write(path, data, None)
@@ -43,7 +78,8 @@ def write_new_durably(path: Path, data: bytes) -> bool:
     other machines too."""
     part = path.with_name(f"{path.name}.{os.urandom(8).hex()}{PART}")
     try:
-        _write_part(part, data, None)
+        with _new_file(part) as descriptor:
+            write_at(descriptor, data, 0)
         if path.exists():
             return False
         try:
@@ -61,31 +97,13 @@ def replace_content(path: Path, data: bytes) -> None:
     _write(path, data, path.stat())
 
 
-def _write_part(part: Path, data: bytes, like: os.stat_result | None) -> None:
-    descriptor = open_new(part)
-    try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(descriptor, left) :]
+def _write(path: Path, data: bytes, like: os.stat_result | None) -> None:
+    with writing_durably(path) as descriptor:
+        write_at(descriptor, data, 0)
         if like is not None:
             if (os.geteuid(), os.getegid()) != (like.st_uid, like.st_gid):
                 os.fchown(descriptor, like.st_uid, like.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: Path, data: bytes, like: os.stat_result | None) -> None:
-    part = part_of(path)
-    try:
-        _write_part(part, data, like)
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
-    sync_folder(path.parent)
 
 
 @contextlib.contextmanager

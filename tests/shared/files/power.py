@@ -77,6 +77,13 @@ class ForgetfulOs:
         self._content[inode] += bytes(data[:count])
         return count
 
+    def pwrite(self, descriptor: int, data: memoryview, offset: int) -> int:
+        count: int = self._call("write", lambda: os.pwrite(descriptor, data[:16], offset))
+        inode = os.fstat(descriptor).st_ino
+        before = self._content[inode].ljust(offset, b"\0")
+        self._content[inode] = before[:offset] + bytes(data[:count]) + before[offset + count :]
+        return count
+
     def fsync(self, descriptor: int) -> None:
         state = os.fstat(descriptor)
         target = Path(os.readlink(f"/proc/self/fd/{descriptor}"))

@@ -18,7 +18,9 @@ from services.shared.files.durable import (
     remove_durably,
     remove_leftovers,
     replace_durably,
+    write_at,
     write_durably,
+    writing_durably,
 )
 from tests.shared.files.power import Disk, ForgetfulOs
 
@@ -49,9 +51,16 @@ def place(tmp_path: Path) -> Place:
     return found
 
 
+def write_in_pieces(place: Place) -> None:
+    with writing_durably(place.file) as descriptor:
+        write_at(descriptor, NEW[9:], 9)
+        write_at(descriptor, NEW[:9], 0)
+
+
 #: What is done, and the file's content once it has returned; None: gone.
 ACTIONS: dict[str, tuple[Callable[[Place], None], bytes | None]] = {
     "write": (lambda place: write_durably(place.file, NEW), NEW),
+    "write in pieces": (write_in_pieces, NEW),
     "replace": (lambda place: replace_durably(place.source, place.file), NEW),
     "link": (lambda place: link_durably(place.source, place.file), NEW),
     "remove": (lambda place: remove_durably(place.file, place.folder / "never was"), None),
@@ -107,7 +116,7 @@ def test_a_call_that_fails_leaves_old_or_new(place: Place, monkeypatch: pytest.M
         assert now in (OLD, new), f"after a failed call {number} of {whole.calls}"
         seen.add(now)
         assert contents(power.ends(), place.file) <= {OLD, new}
-        if name == "write":
+        if name.startswith("write"):
             assert not part_of(place.file).exists()
     assert seen == {OLD, new}  # the failures were before the step and behind it
 

@@ -17,7 +17,7 @@ _MEMORY = "memory that two processes share: no disk under it"
 _SAMPLES = "short files in a folder that goes with the process"
 _DEBUG_LOG = "a debug log: a lost end is no loss, and no line may wait for a disk"
 _STATE = "a state's own order: its first bytes last, after an fsync of all else; takes its name by `replace_durably`"
-_RUN = "a run's own order: columns side by side, then an fsync of all; takes its name by `replace_durably`"
+_RUN = "a run's own order, columns side by side, in a file of `writing_durably`"
 _SPANS = "traces for whoever looks on: a lost end is no loss, and no update may wait for a disk"
 _AUDIT = "files that grow by lines, each with an fsync of its own; what a crash cut off stays in the chain of hashes"
 _RECEIPTS = "a `.part` that grows with the receipts; its own fsync, then it takes its name by `replace_durably`"
@@ -39,8 +39,6 @@ LISTED = {
     "services/shared/personal/needed.py:connect": _SQLITE,
     "services/shared/personal/beside.py:unlink": "SQLite's own, empty: of one who was killed",
     "services/pusher/log/ids/runs.py:ftruncate": _RUN,
-    "services/pusher/log/ids/runs.py:pwrite": _RUN,
-    "services/pusher/log/ids/runs.py:fsync": _RUN,
     "services/pusher/backups/backups.py:rmtree": "what was begun by a restore that did not end: made anew",
     "services/pusher/log/jetstream/index.py:rmtree": "an index that is made anew whenever the log is opened",
     "services/coordinator/stores/sqlite.py:connect": _SQLITE,

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from services.pusher.log.ids.keys import Keys
 from services.pusher.log.store import LogDamagedError
-from services.shared.files.durable import discard, open_new, part_of, replace_durably
+from services.shared.files.durable import write_at, writing_durably
 from services.shared.files.open_file import OpenFile
 
 _MAGIC = b"FTIDS1\0\0"
@@ -82,28 +82,19 @@ def write_run(path: Path, count: int, pieces: Iterator[Entries]) -> None:
     Raises:
         OSError: The disk; nothing of it is left.
     """
-    part = part_of(path)
     offsets = _offsets(count)
-    descriptor = open_new(part)
-    try:
+    with writing_durably(path) as descriptor:
         os.ftruncate(descriptor, offsets[-1])
         done = 0
         for piece in pieces:
             columns: tuple[NDArray[Any], ...] = piece
             for offset, column in zip(offsets, columns, strict=False):
-                _write_at(descriptor, column.tobytes(), offset + done * column.itemsize)
+                write_at(descriptor, column.tobytes(), offset + done * column.itemsize)
             done += len(piece.high)
         assert done == count, f"{done} ids were written, {count} announced"
         checksums = _block_checksums(descriptor, _HEADER.size, offsets[-1])
-        _write_at(descriptor, checksums, offsets[-1])
-        _write_at(descriptor, _HEADER.pack(_MAGIC, count, zlib.crc32(checksums)), 0)
-        os.fsync(descriptor)
-    except BaseException:
-        discard(part)
-        raise
-    finally:
-        os.close(descriptor)
-    replace_durably(part, path)
+        write_at(descriptor, checksums, offsets[-1])
+        write_at(descriptor, _HEADER.pack(_MAGIC, count, zlib.crc32(checksums)), 0)
 
 
 def write_copy(path: Path, pieces: Iterator[bytes]) -> None:
@@ -112,20 +103,11 @@ def write_copy(path: Path, pieces: Iterator[bytes]) -> None:
     Raises:
         OSError: The disk; as with what `pieces` raises, nothing of it is left.
     """
-    part = part_of(path)
-    descriptor = open_new(part)
-    try:
+    with writing_durably(path) as descriptor:
         done = 0
         for piece in pieces:
-            _write_at(descriptor, piece, done)
+            write_at(descriptor, piece, done)
             done += len(piece)
-        os.fsync(descriptor)
-    except BaseException:
-        discard(part)
-        raise
-    finally:
-        os.close(descriptor)
-    replace_durably(part, path)
 
 
 def _offsets(count: int) -> tuple[int, int, int, int, int]:
@@ -135,13 +117,6 @@ def _offsets(count: int) -> tuple[int, int, int, int, int]:
     contents = low + 4 * count
     positions = contents + 8 * count
     return high, low, contents, positions, positions + 8 * count
-
-
-def _write_at(descriptor: int, data: bytes, offset: int) -> None:
-    left = memoryview(data)
-    while left:
-        written = os.pwrite(descriptor, left, offset)
-        left, offset = left[written:], offset + written
 
 
 def _block_checksums(descriptor: int, begin: int, end: int) -> bytes:
