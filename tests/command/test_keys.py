@@ -100,7 +100,7 @@ async def test_two_at_one_time_leave_both_keys(fasttree: FastTree, tmp_path: Pat
         (new_key_line("one"), 0o644, ("rotate", "FILE"), "chmod 600"),
         ("one secretsecret\n", 0o600, ("rotate", "FILE"), "line 1: key one is not 32 bytes as base64"),
         ("".join(new_key_line(f"k{each}") for each in range(64)), 0o600, ("rotate", "FILE"), "more than 64 keys"),
-        (None, 0o600, ("init", "FOLDER/none/state.keys"), "can't be written: No such file"),
+        (None, 0o600, ("init", "FOLDER/none/state.keys"), "can't be written: No such file or directory: name one"),
         (None, 0o600, ("init", "FILE", "--id", "a b"), "1 to 32 of A-Z"),
         (None, 0o600, ("show", "--dir", "FOLDER/none"), "does not exist"),
         (None, 0o600, ("show", "--dir", "FOLDER", "--key-file", "FILE"), "No such file"),

@@ -15,6 +15,9 @@ from services.shared.files.sealed.survey import NO_KEY, is_state_folder, survey,
 from services.shared.personal.needed import unopened_values, values_by_key
 from services.shared.personal.vault import FILE_NAME, VaultError
 
+#: The mend of a file that the disk does not take, and of a folder that it does not give.
+_PLACE = "name one in a folder that is there, and that this user may write"
+_READING = "give it to this user, or run this as its owner"
 #: How `fasttree up` calls what it keeps.
 _STATE = "state"
 
@@ -33,7 +36,7 @@ def make(file: Path, key_id: str) -> None:
     try:
         made = write_new_durably(file, new_key_line(key_id).encode())
     except OSError as error:
-        raise CommandError(f"{file} can't be written: {error.strerror}") from None
+        raise CommandError(f"{file} can't be written: {error.strerror}: {_PLACE}") from None
     if not made:
         raise CommandError(f"{file} is there: `fasttree keys rotate {file}` puts a new key into it")
 
@@ -53,7 +56,7 @@ def put_first(file: Path, key_id: str) -> Keys:
     except SealKeyError as error:
         raise CommandError(str(error)) from None
     except OSError as error:
-        raise CommandError(f"{file} can't be written: {error.strerror}") from None
+        raise CommandError(f"{file} can't be written: {error.strerror}: {_PLACE}") from None
     return found
 
 
@@ -81,7 +84,7 @@ class Found:
                 self._unopened = unopened_files(folder, keys) | unopened_records(folder, keys)
                 self._unopened |= unopened_values(folder, keys)
         except OSError as error:
-            raise CommandError(f"{folder} can't be read: {error.strerror}") from None
+            raise CommandError(f"{folder} can't be read: {error.strerror}: {_READING}") from None
         except (LogStoreError, VaultError) as error:
             raise CommandError(str(error)) from None
         self.files.update(dict.fromkeys(self.values.keys() - {""}, 1))
@@ -121,7 +124,7 @@ def _states(place: Path) -> list[Path]:
             each for each in (place, *inner) if is_state_folder(each) or any((each / name).exists() for name in names)
         ]
     except OSError as error:
-        raise CommandError(f"{error.filename or place} can't be read: {error.strerror}") from None
+        raise CommandError(f"{error.filename or place} can't be read: {error.strerror}: {_READING}") from None
     if not found:
         raise CommandError(f"{place} is no state folder, and has none in it: name a node's or a pusher's by --dir")
     return found

@@ -85,7 +85,10 @@ class Keys:
 def parse_keys(data: bytes, place: str) -> Keys:
     """Keys of a file's content. Raises SealKeyError, without a byte of a key in it."""
     if len(data) > _FILE_BYTES_MAX:
-        raise SealKeyError(f"{place}: it has more than {_FILE_BYTES_MAX} bytes, so it is no file of keys")
+        raise SealKeyError(
+            f"{place}: it has more than {_FILE_BYTES_MAX} bytes, so it is no file of keys: name the one that "
+            "`fasttree keys init` made"
+        )
     keys: list[Key] = []
     for number, line in enumerate(data.split(b"\n"), 1):
         words = line.split(b"#", 1)[0].split()
@@ -93,11 +96,16 @@ def parse_keys(data: bytes, place: str) -> Keys:
             continue
         keys.append(_key_of(words, f"{place}: line {number}"))
         if len(keys) > KEYS_MAX:
-            raise SealKeyError(f"{place}: it has more than {KEYS_MAX} keys: remove those that nothing needs")
+            raise SealKeyError(
+                f"{place}: it has more than {KEYS_MAX} keys: remove those that nothing needs (`fasttree keys show`)"
+            )
         if keys[-1].key_id in {key.key_id for key in keys[:-1]}:
             raise SealKeyError(f"{place}: line {number}: key {keys[-1].key_id} is there twice: keep one of its lines")
     if not keys:
-        raise SealKeyError(f"{place}: there is no key in it: make one with `fasttree keys init`")
+        raise SealKeyError(
+            f"{place}: there is no key in it: bring it back from a copy, or, where nothing was sealed, remove it and "
+            "make one with `fasttree keys init`"
+        )
     return Keys(keys, place)
 
 
@@ -106,13 +114,19 @@ def _key_of(words: list[bytes], where: str) -> Key:
         raise SealKeyError(f"{where}: it begins with a byte order mark (BOM): save the file as plain text, without one")
     key_id = words[0].decode("ascii", "replace")
     if len(words) != 2 or KEY_ID.fullmatch(key_id) is None:
-        raise SealKeyError(f"{where}: it is not `ID KEY`, with an id of 1 to {KEY_ID_BYTES_MAX} of A-Z a-z 0-9 . _ -")
+        raise SealKeyError(
+            f"{where}: it is not `ID KEY`, with an id of 1 to {KEY_ID_BYTES_MAX} of A-Z a-z 0-9 . _ -: bring the line "
+            "back from a copy, or put a # before it where it is no key"
+        )
     try:
         secret = base64.b64decode(words[1], validate=True)
     except (binascii.Error, ValueError):
         secret = b""
     if len(secret) != KEY_BYTES:
-        raise SealKeyError(f"{where}: key {key_id} is not {KEY_BYTES} bytes as base64")
+        raise SealKeyError(
+            f"{where}: key {key_id} is not {KEY_BYTES} bytes as base64: bring its line back from a copy, or remove it "
+            "where nothing was sealed by it: `fasttree keys rotate` makes a new key"
+        )
     return Key(key_id, secret)
 
 
@@ -135,6 +149,11 @@ def read_keys(file: Path, setting: str = "sealing.key_file") -> Keys:
             data = os.read(descriptor, _FILE_BYTES_MAX + 1)
         finally:
             os.close(descriptor)
+    except FileNotFoundError as error:
+        raise SealKeyError(
+            f"{place}: can't read it: {error.strerror}: bring it back, or name another; where nothing was sealed "
+            f"yet, make one with `fasttree keys init {file}`"
+        ) from None
     except OSError as error:
         raise SealKeyError(f"{place}: can't read it: {error.strerror}: give it to this user, or name another") from None
     return parse_keys(data, place)

@@ -38,16 +38,22 @@ def test_the_first_key_seals_and_all_are_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "there is no key in it"),
-        ("one", "line 1: it is not `ID KEY`"),
+        ("", "there is no key in it: bring it back from a copy, or, where nothing was sealed, remove it"),
+        ("one", "of A-Z a-z 0-9 . _ -: bring the line back from a copy, or put a # before it where it is no key"),
         (f"one two {GOOD}", "line 1: it is not `ID KEY`"),
         (f"../x {GOOD}", "line 1: it is not `ID KEY`"),
         (f"{'x' * 33} {GOOD}", "line 1: it is not `ID KEY`"),
-        ("one AAAA", "key one is not 32 bytes as base64"),
+        (
+            "one AAAA",
+            "key one is not 32 bytes as base64: bring its line back from a copy, or remove it",
+        ),
         (f"one {GOOD}!", "key one is not 32 bytes as base64"),
         (f"one {GOOD}\none {GOOD}", "line 2: key one is there twice"),
-        ("".join(f"k{number} {GOOD}\n" for number in range(65)), "more than 64 keys"),
-        ("#" * 70_000, "more than 65536 bytes"),
+        (
+            "".join(f"k{number} {GOOD}\n" for number in range(65)),
+            "64 keys: remove those that nothing needs (`fast",
+        ),
+        ("#" * 70_000, "so it is no file of keys: name the one that `fasttree keys init` made"),
         (f"\ufeffone {GOOD}", "line 1: it begins with a byte order mark (BOM): save the file as plain text"),
     ],
     ids=["empty", "no-key", "three-words", "path", "long-id", "short", "no-base64", "twice", "many", "long", "bom"],
@@ -87,7 +93,7 @@ def _of_root(found: os.stat_result) -> os.stat_result:
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SealKeyError, match="No such file"):
+    with pytest.raises(SealKeyError, match=r"No such file or directory: bring it back, or name another; .*`fast"):
         read_keys(tmp_path / "none")
     with pytest.raises(SealKeyError, match="no regular file"):
         read_keys(tmp_path)
