@@ -1,5 +1,6 @@
 """What is known to be damaged in the log: whoever meets a damaged record, it is known from then on, and the whole log
-is read through, slowly, so that damage is met before somebody needs the record.
+is read through, slowly, so that damage is met before somebody needs the record; and what is kept of trimmed ids behind
+it, so that it is met before an update comes again.
 
 The newest records come from memory, and nodes that are up to date need no others: without this, a damaged log would be
 found by the first node that was away for long.
@@ -66,6 +67,9 @@ class LogCheck:
                 position = await self._look(position)
                 await asyncio.sleep(self._piece_pause_s)
             self._store.damage.sealed = self._sealed
+            for check in self._store.id_checks(PIECE_BYTES):
+                await self._look_at_ids(check)
+                await asyncio.sleep(self._piece_pause_s)
             await asyncio.sleep(self._round_pause_s)
 
     async def _look(self, position: int) -> int:
@@ -86,6 +90,13 @@ class LogCheck:
             self._say(f"the log can't be looked through: {error}; tries again")
             return position
         return run.last_position + 1
+
+    async def _look_at_ids(self, check: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(check)
+        except LogDamagedError as error:
+            self._store.damage.note(error)
+            self._say(str(error))
 
     def _say(self, line: str) -> None:
         if line != self._said:

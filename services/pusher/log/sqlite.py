@@ -250,6 +250,9 @@ class SqliteLog(EngineLog):
 
         return take_merged
 
+    def id_checks(self, bytes_max: int) -> Sequence[Callable[[], None]]:
+        return self._ids.checks(bytes_max)
+
     def keep_time(self) -> None:
         now = self._time.now_s()
         if now - self._kept_at < KEEP_TIME_S:

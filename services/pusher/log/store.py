@@ -324,6 +324,11 @@ class LogStore(ABC):
             LogDamagedError: A piece is damaged.
         """
 
+    def id_checks(self, bytes_max: int) -> Sequence[Callable[[], None]]:
+        """Looks through what is kept of trimmed ids, so many bytes each, though it was good before. On any thread; each
+        raises LogDamagedError where that is damaged, and this process can't mend it by itself."""
+        return ()
+
     @abstractmethod
     def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:
         """Puts this log, under that id, in the place of others: an operator's word.

@@ -54,6 +54,31 @@ async def test_a_damaged_record_is_in_status_readyz_and_metrics_before_anybody_n
         assert receipt.position == store.ends().last
 
 
+async def test_damaged_ids_of_trimmed_records_are_told_before_an_update_comes_again(tmp_path: Path) -> None:
+    """Of a pusher at which nothing happens."""
+    store = SqliteLog(tmp_path).claim_alone()
+    store.append(*ids_and_contents(orders(0, 6_000)))
+    store.trim(6_000, 6_000)
+    (run,) = (tmp_path / "ids").iterdir()
+    async with running_pusher(tmp_path, store=store) as pusher, stub_of(pusher) as stub:
+        looking = asyncio.create_task(LogCheck(store, piece_pause_s=0.0, round_pause_s=0.0).run())
+        try:
+            assert store.damage.count(1) == 0
+            with run.open("r+b") as file:
+                file.seek(70_000)  # of a block that was good when it was read last
+                file.write(b"other bytes")
+            await until(lambda: store.damage.count(1), "the damage")
+        finally:
+            looking.cancel()
+        told = (await stub.GetPusher(pusher_pb2.GetPusherRequest())).log_damage
+        assert told.startswith(f"the log is damaged: {run} is damaged at byte 65568; bring it back from a backup")
+        assert told.endswith("see docs/operations.md, `A damaged log`")
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{pusher.http.port}") as http:
+            assert re.search(r"\nfasttree_pusher_log_damaged_records\S* 1", await (await http.get("/metrics")).text())
+        (receipt,) = await push(stub, [order(10_000)])
+        assert receipt.position == store.ends().last
+
+
 def test_whoever_meets_damage_it_is_known(tmp_path: Path) -> None:
     store = damaged_log(tmp_path, 7)
     assert store.damage.in_words(1) == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from services.pusher.log.ids.archive import IdArchive, Merge, RunRow
@@ -51,6 +51,10 @@ class TrimmedIds:
     def find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Position and content hash of those that are here; quick where none is. Raises LogDamagedError."""
         return self._archive.find(update_ids)
+
+    def checks(self, bytes_max: int) -> list[Callable[[], None]]:
+        """See `LogStore.id_checks`."""
+        return self._archive.checks(bytes_max)
 
     @staticmethod
     def known(

@@ -11,8 +11,9 @@ takes the place of the old ones is the writer's to do.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from services.pusher.log.ids.filter import IdFilter
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, content_hash, keys_of
-from services.pusher.log.ids.runs import Entries, Run, joined, sorted_entries, write_run
+from services.pusher.log.ids.runs import BACKUP, BLOCK_BYTES, Entries, Run, joined, sorted_entries, write_run
 from services.shared.files.durable import make_folder, remove_durably, remove_leftovers
 from services.shared.files.open_file import OpenFile
 
@@ -59,13 +60,14 @@ class IdArchive:
     Args:
         folder: Made where there is something to keep.
         rows: The runs that count.
+        mend: What is to be done where one is damaged.
 
     Raises:
         LogDamagedError: One is not there, or no run.
     """
 
-    def __init__(self, folder: Path, rows: Sequence[RunRow]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, rows: Sequence[RunRow], mend: str = BACKUP) -> None:
+        self._folder, self._mend = folder, mend
         self._runs: dict[RunRow, Run] = {}
         self._filter = IdFilter(0)
         self._next = 1
@@ -93,7 +95,7 @@ class IdArchive:
 
     def refresh(self, rows: Sequence[RunRow]) -> None:
         """The runs that count by now, as somebody else has written them. Raises LogDamagedError."""
-        runs = {row: self._runs.get(row) or Run(self._path(row.number)) for row in rows}
+        runs = {row: self._runs.get(row) or self._open(row) for row in rows}
         self._fill([run for row, run in runs.items() if row not in self._runs], runs)
         self._runs = runs
         self._next = max(self._next, max((row.number for row in rows), default=0) + 1)
@@ -111,10 +113,13 @@ class IdArchive:
 
     def reopen(self) -> None:
         """The runs' files were replaced by such with the same ids. Raises LogDamagedError."""
-        self._runs = {row: Run(self._path(row.number)) for row in self._runs}
+        self._runs = {row: self._open(row) for row in self._runs}
 
     def _path(self, number: int) -> Path:
         return run_path(self._folder, number)
+
+    def _open(self, row: RunRow) -> Run:
+        return Run(self._path(row.number), self._mend)
 
     @property
     def count(self) -> int:
@@ -157,6 +162,22 @@ class IdArchive:
                         break
         return found
 
+    # -- looking through
+
+    def checks(self, bytes_max: int) -> list[Callable[[], None]]:
+        """Looks through all that is here, so many bytes each; see `LogStore.id_checks`."""
+        step = max(1, bytes_max // BLOCK_BYTES)
+        return [
+            partial(self._look, row, first, first + step)
+            for row, run in list(self._runs.items())
+            for first in range(0, run.blocks, step)
+        ]
+
+    def _look(self, row: RunRow, first: int, last: int) -> None:
+        run = self._runs.get(row)
+        if run is not None:  # it may be merged by now
+            run.look(first, last)
+
     # -- keeping
 
     def write(self, update_ids: Sequence[str], contents: Sequence[bytes | None], first_position: int) -> RunRow:
@@ -178,7 +199,7 @@ class IdArchive:
         make_folder(self._folder)
         row = self._row_to_write(len(entries.high))
         write_run(self._path(row.number), len(entries.high), iter([sorted_entries(entries)]))
-        run = Run(self._path(row.number))
+        run = self._open(row)
         # What can fail is done by now: once the records are gone, so it must be here.
         self._fill([run], {**self._runs, row: run})
         self._ready = {row: run}
@@ -243,7 +264,7 @@ class IdArchive:
             (larger, known), self._larger = self._larger, None
             _add([run for each, run in {**self._runs, **self._ready}.items() if each not in known], larger)
             self._filter = larger
-        self._runs[row] = Run(self._path(row.number))
+        self._runs[row] = self._open(row)
         gone, self._merged = self._merged, [self._runs.pop(old).path for old in merge.olds]
         remove_durably(*gone)
 

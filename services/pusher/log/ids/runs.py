@@ -34,8 +34,10 @@ from services.shared.files.open_file import OpenFile
 _MAGIC = b"FTIDS1\0\0"
 _HEADER = struct.Struct("<8sQI12x")
 HEADER_BYTES = _HEADER.size
-_BLOCK = 64 << 10
+BLOCK_BYTES = 64 << 10
 _KINDS = tuple(map(np.dtype, ("<u8", "<u4", "<u8", "<u8")))
+#: The mend where nobody else has a run.
+BACKUP = "bring it back from a backup: without it, updates that were taken could be taken again"
 #: Keys are evenly spread: where one should be is off by less than so many times the root of the number of all.
 _NEAR = 4
 
@@ -120,7 +122,10 @@ def _offsets(count: int) -> tuple[int, int, int, int, int]:
 
 
 def _block_checksums(descriptor: int, begin: int, end: int) -> bytes:
-    sums = [zlib.crc32(os.pread(descriptor, min(_BLOCK, end - offset), offset)) for offset in range(begin, end, _BLOCK)]
+    sums = [
+        zlib.crc32(os.pread(descriptor, min(BLOCK_BYTES, end - offset), offset))
+        for offset in range(begin, end, BLOCK_BYTES)
+    ]
     return np.array(sums, dtype="<u4").tobytes()
 
 
@@ -131,22 +136,23 @@ class Run:
         LogDamagedError: The file is gone, cut short, or no run.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, mend: str = BACKUP) -> None:
+        """`mend`: what is to be done where it is damaged."""
+        self.path, self._mend = path, mend
         try:
             with path.open("rb") as file:
                 self.file = OpenFile.of(path, os.fstat(file.fileno()))
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise LogDamagedError(f"{path}: ids that were taken can't be read: {error}; {_MEND}") from error
+            raise LogDamagedError(f"{path}: ids that were taken can't be read: {error}; {self._mend}") from error
         self.count, checksum = self._header()
         offsets = _offsets(self.count)
-        blocks = -(-(offsets[-1] - _HEADER.size) // _BLOCK)
+        blocks = -(-(offsets[-1] - _HEADER.size) // BLOCK_BYTES)
         if len(self._map) != offsets[-1] + 4 * blocks:
-            raise LogDamagedError(f"{path} is cut short, or no run of ids; {_MEND}")
+            raise LogDamagedError(f"{path} is cut short, or no run of ids; {self._mend}")
         stored = self._map[offsets[-1] :]
         if zlib.crc32(stored) != checksum:
-            raise LogDamagedError(f"{path} is damaged at its end; {_MEND}")
+            raise LogDamagedError(f"{path} is damaged at its end; {self._mend}")
         self._checksums = np.frombuffer(stored, dtype="<u4")
         self._good = np.zeros(blocks, dtype=bool)
         self._offsets = offsets
@@ -155,10 +161,10 @@ class Run:
 
     def _header(self) -> tuple[int, int]:
         if len(self._map) < _HEADER.size:
-            raise LogDamagedError(f"{self.path} is no run of ids; {_MEND}")
+            raise LogDamagedError(f"{self.path} is no run of ids; {self._mend}")
         magic, count, checksum = _HEADER.unpack_from(self._map)
         if magic != _MAGIC or not count:
-            raise LogDamagedError(f"{self.path} is no run of ids; {_MEND}")
+            raise LogDamagedError(f"{self.path} is no run of ids; {self._mend}")
         return int(count), int(checksum)
 
     @property
@@ -211,15 +217,23 @@ class Run:
         """Reads all of it. Raises LogDamagedError."""
         self._check(_HEADER.size, self._offsets[-1])
 
+    @property
+    def blocks(self) -> int:
+        """How many have a checksum each."""
+        return len(self._good)
+
+    def look(self, first: int, last: int) -> None:
+        """Reads blocks from `first` to before `last`, though they were good before: disks get worse. On any thread.
+        Raises LogDamagedError."""
+        self._good[first:last] = False
+        self._check(_HEADER.size + first * BLOCK_BYTES, min(_HEADER.size + last * BLOCK_BYTES, self._offsets[-1]))
+
     def _check(self, begin: int, end: int) -> None:
-        first, last = (begin - _HEADER.size) // _BLOCK, (end - 1 - _HEADER.size) // _BLOCK
+        first, last = (begin - _HEADER.size) // BLOCK_BYTES, (end - 1 - _HEADER.size) // BLOCK_BYTES
         for block in range(first, last + 1):
             if not self._good[block]:
-                offset = _HEADER.size + block * _BLOCK
-                data = self._map[offset : min(offset + _BLOCK, self._offsets[-1])]
+                offset = _HEADER.size + block * BLOCK_BYTES
+                data = self._map[offset : min(offset + BLOCK_BYTES, self._offsets[-1])]
                 if zlib.crc32(data) != self._checksums[block]:
-                    raise LogDamagedError(f"{self.path} is damaged at byte {offset}; {_MEND}")
+                    raise LogDamagedError(f"{self.path} is damaged at byte {offset}; {self._mend}")
                 self._good[block] = True
-
-
-_MEND = "bring it back from a backup: without it, updates that were taken could be taken again"

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 #: Ids in memory, before they are written to a file.
 RECENT_MAX: Final = 1 << 17
+_MEND: Final = "start this pusher anew: its index of ids is made from the stream then"
 #: Files that a look-up may have to ask; beyond that they are merged at once.
 _FILES_MAX: Final = 24
 
@@ -40,7 +41,7 @@ class IdIndex:
     def __init__(self, folder: Path, recent_max: int = RECENT_MAX) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         self._folder, self._recent_max = folder, recent_max
-        self._archive = IdArchive(folder, [])
+        self._archive = IdArchive(folder, [], _MEND)
         self._recent: dict[str, tuple[int, int]] = {}
         #: When they are to be written: later, where that failed.
         self._settles_at = recent_max
@@ -98,6 +99,10 @@ class IdIndex:
                     found[update_id] = entry
         found.update((update_id, recent[update_id]) for update_id in update_ids if update_id in recent)
         return found
+
+    def checks(self, bytes_max: int) -> list[Callable[[], None]]:
+        """See `LogStore.id_checks`."""
+        return self._archive.checks(bytes_max)
 
     # -- merging
 

@@ -275,6 +275,9 @@ class JetstreamLog(EngineLog):
     def merge_ids(self) -> Callable[[], None] | None:
         return self._ids.merge()
 
+    def id_checks(self, bytes_max: int) -> Sequence[Callable[[], None]]:
+        return self._ids.checks(bytes_max)
+
     def keep_time(self) -> None:
         if self._time.now_s() - self._kept_at >= _KEEP_TIME_S:
             self.write([Draft(Kind.SPARE)])

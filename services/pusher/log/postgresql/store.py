@@ -293,6 +293,9 @@ class PostgresqlLog(EngineLog):
         self.write(add)
         self._ids.take(row)
 
+    def id_checks(self, bytes_max: int) -> Sequence[Callable[[], None]]:
+        return self._ids.checks(bytes_max)
+
     def keep_time(self) -> None:
         now = self._time.now_s()
         if now - self._kept_at >= _KEEP_TIME_S:
@@ -365,8 +368,10 @@ class PostgresqlLog(EngineLog):
         """See `LogStore`: as of the last look; nobody waits for the server."""
         return self._size_bytes
 
+    @notes_damage
     def tend(self) -> None:
-        """Looks how large the tables are."""
+        """Looks how large the tables are; sees to what a look through the copies of ids met."""
+        self._ids.mend_copy()
         now_s = self._monotonic()
         if now_s < self._looks_again_at_s:
             return

@@ -19,6 +19,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -35,6 +36,7 @@ Result = TypeVar("Result")
 #: Rows of a statement that may be run again.
 Rows = Callable[[str, Any], list[tuple[Any, ...]]]
 
+_MEND: Final = "the server has it so: bring back a whole copy of that"
 PIECE_BYTES: Final = 1 << 20
 #: Of pieces that belong to no run, so many go with each trim.
 _GONE_MAX: Final = 4
@@ -66,7 +68,9 @@ class TrimmedIds:
 
     def __init__(self, folder: Path, tables: str, rows: Rows) -> None:
         self._folder, self._tables, self._rows = folder, tables, rows
-        self._archive = IdArchive(folder, [])
+        self._archive = IdArchive(folder, [], _MEND)
+        #: What a look through the copy met.
+        self._met: tuple[Callable[[], None], LogDamagedError] | None = None
         #: The runs that counted once are here.
         self._is_copied = False
 
@@ -133,6 +137,24 @@ class TrimmedIds:
             except LogDamagedError:
                 self._fetch(row, each, rows)
 
+    def checks(self, bytes_max: int) -> list[Callable[[], None]]:
+        """Looks through the copy; what they meet is for `mend_copy`. On any thread."""
+        return [partial(self._look, check) for check in self._archive.checks(bytes_max)]
+
+    def _look(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except LogDamagedError as error:
+            self._met = check, error
+
+    def mend_copy(self) -> None:
+        """Fetches anew what was met damaged. Raises LogDamagedError where the server has it so, StoreFullError."""
+        met, self._met = self._met, None
+        if met is not None:
+            check, error = met
+            self._fetch_again(error)
+            check()
+
     def own(self, claims: int) -> None:
         """This process writes from now on, by the claim of that number. Raises StoreFullError."""
         with _room(self._folder):
@@ -149,10 +171,13 @@ class TrimmedIds:
         try:
             return call()
         except LogDamagedError as error:
-            with _room(self._folder):
-                self._mend(self._stored(self._rows), self._rows, error)
-            self._archive.reopen()
+            self._fetch_again(error)
         return call()
+
+    def _fetch_again(self, error: LogDamagedError) -> None:
+        with _room(self._folder):
+            self._mend(self._stored(self._rows), self._rows, error)
+        self._archive.reopen()
 
     # -- keeping
 

@@ -221,3 +221,10 @@ def test_many_files_of_ids_are_merged(tmp_path: Path) -> None:
         take_merged()
     found = index.find([f"order-{number}" for number in range(2000)])
     assert sorted(position for position, _ in found.values()) == list(range(1, 1001))
+    for path in (tmp_path / "ids").glob("*.ids"):
+        with path.open("r+b") as file:
+            file.seek(40)
+            file.write(b"other bytes")
+    for check in index.checks(1 << 20):
+        with pytest.raises(LogDamagedError, match="damaged at byte 32; start this pusher anew"):
+            check()

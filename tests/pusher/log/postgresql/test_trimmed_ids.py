@@ -148,6 +148,32 @@ def test_a_copy_that_turns_out_damaged_when_an_id_comes_again_is_fetched_anew(
     again.close()
 
 
+def test_a_copy_that_gets_damaged_while_nothing_happens_is_fetched_anew(
+    settings: LogSettings, server: ReplicatedPostgres, tmp_path: Path
+) -> None:
+    store = trimmed(settings, tmp_path / "a", 1)
+    (copy,) = copies(tmp_path / "a")
+    whole = copy.read_bytes()
+
+    def look() -> None:
+        with copy.open("r+b") as file:
+            file.seek(100)
+            file.write(b"other bytes")
+        for check in store.id_checks(1 << 20):
+            check()
+        store.tend()
+
+    look()
+    assert copy.read_bytes() == whole
+    assert store.damage.count(1) == 0
+    pieces = f"{settings.postgresql.log_schema}.id_pieces"
+    server.psql(f"UPDATE {pieces} SET bytes = set_byte(bytes, 40, get_byte(bytes, 40) # 1)")
+    with pytest.raises(LogDamagedError, match="damaged at byte 32; the server has it so: bring back a whole copy"):
+        look()
+    assert store.damage.count(1) == 1
+    store.close()
+
+
 def test_ids_that_the_server_has_damaged_or_lost_are_told(
     settings: LogSettings, server: ReplicatedPostgres, tmp_path: Path
 ) -> None:
