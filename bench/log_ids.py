@@ -116,8 +116,9 @@ def _count_in(store: PostgresqlLog, row: RunRow, transaction: Transaction) -> No
 
 def _fill_jetstream(store: LogStore, folder: Path, count: int) -> Path:
     assert isinstance(store, JetstreamLog)
-    store._ids._archive.refresh(_write_runs(folder / "jetstream-ids", count))
-    return folder / "jetstream-ids"
+    place = store._ids.folder
+    store._ids._archive.refresh(_write_runs(place, count))
+    return place
 
 
 @contextlib.contextmanager

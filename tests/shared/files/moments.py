@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-#: Every file of a folder, by its name, and what is in it.
+#: Every file of a folder, by its name in it, and what is in it.
 Left = dict[str, bytes]
 
 #: What a process says once it stands before what it is watched at; then it waits for a line.
@@ -59,6 +59,7 @@ def put_back(left: Left, folder: Path) -> None:
     """Into a folder that is not there yet."""
     folder.mkdir(parents=True)
     for name, content in left.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
 
 
@@ -70,8 +71,9 @@ def _go_on(pid: int, status: int) -> None:
 
 def _left(folder: Path) -> Left:
     found = {}
-    for path in sorted(folder.iterdir()):
-        found[path.name] = path.read_bytes()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            found[str(path.relative_to(folder))] = path.read_bytes()
     return found
 
 

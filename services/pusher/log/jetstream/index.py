@@ -1,13 +1,17 @@
 """Which ids were ever taken, with the position and the hash of the content of each: made from the stream.
 
 The newest are in memory; older ones in sorted files (`services/pusher/log/ids`) in a folder of this process, which is
-made anew when the log is opened: the stream has it all. Where the folder's disk is full they stay in memory: a record
+made anew when the log is opened: the stream has it all. Pushers that share a state folder have one each in it, and what
+was another's that is gone goes. Where the folder's disk is full they stay in memory: a record
 that is stored in the stream is stored.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +24,7 @@ from services.pusher.log.ids.archive import IdArchive, Merge, RunRow
 from services.pusher.log.ids.keys import keys_of
 from services.pusher.log.ids.runs import Entries
 from services.pusher.log.store import StoreFullError
+from services.shared.files.durable import discard, make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +39,19 @@ class IdIndex:
     """The index. Its methods belong to the writer's thread, but for `merge`.
 
     Args:
-        folder: Its own; what is in it goes.
+        place: Where its own folder is made.
         recent_max: So many ids stay in memory.
     """
 
-    def __init__(self, folder: Path, recent_max: int = RECENT_MAX) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        self._folder, self._recent_max = folder, recent_max
-        self._archive = IdArchive(folder, [], _MEND)
+    def __init__(self, place: Path, recent_max: int = RECENT_MAX) -> None:
+        _tidy(place)
+        #: As long as the lock on it is held, nobody removes it.
+        self.folder = place / os.urandom(8).hex()
+        with contextlib.suppress(OSError):  # where there is no disk, it stays in memory
+            make_folder(self.folder)
+        self._lock = _locked(self.folder)
+        self._recent_max = recent_max
+        self._archive = IdArchive(self.folder, [], _MEND)
         self._recent: dict[str, tuple[int, int]] = {}
         #: When they are to be written: later, where that failed.
         self._settles_at = recent_max
@@ -82,7 +92,7 @@ class IdIndex:
                 self._replace(merge, self._merged(merge))
         except OSError as error:
             if not self._has_told:
-                logger.warning("the index of ids stays in memory: %s takes nothing: %s; make room", self._folder, error)
+                logger.warning("the index of ids stays in memory: %s takes nothing: %s; make room", self.folder, error)
             self._has_told = True
             return False
         self._has_told = False
@@ -114,7 +124,7 @@ class IdIndex:
         try:
             row = self._merged(merge)
         except OSError as error:
-            raise StoreFullError(f"can't merge the index of ids in {self._folder}: {error}; make room") from error
+            raise StoreFullError(f"can't merge the index of ids in {self.folder}: {error}; make room") from error
         return lambda: self._replace(merge, row)
 
     def _merge_due(self) -> Merge | None:
@@ -140,4 +150,32 @@ class IdIndex:
 
     def close(self) -> None:
         """It is gone with the process."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _tidy(place: Path) -> None:
+    """Removes what is nobody's any more."""
+    for left in list(place.glob("*")):
+        lock = _locked(left)
+        if lock is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+        elif not left.is_dir():
+            discard(left)
+
+
+def _locked(folder: Path) -> int | None:
+    """Holds a folder until that is closed, or the process ends. None: another one does, or there is none."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -211,17 +211,39 @@ def test_an_index_without_a_disk_stays_in_memory(tmp_path: Path, caplog: pytest.
     assert caplog.text.count("stays in memory") == 1
 
 
+def test_pushers_that_share_a_folder_have_an_index_each(tmp_path: Path) -> None:
+    """And what one leaves that ends without a word goes with the next one that begins."""
+    (tmp_path / "00000001.ids").write_bytes(b"of an earlier version")
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "00000001.ids").write_bytes(b"of one that was killed")
+    ids, contents = ids_and_contents(orders(1, 30))
+    hashes = [content_hash(content) for content in contents]
+    indexes = [IdIndex(tmp_path, recent_max=10) for _ in range(2)]
+    for at in range(0, 30, 10):
+        for index in indexes:
+            index.add(at + 1, ids[at : at + 10], hashes[at : at + 10])
+    for index in indexes:
+        assert [path.name for path in sorted(index.folder.iterdir())] == [
+            f"0000000{number}.ids" for number in (1, 2, 3)
+        ]
+        assert len(index.find(ids)) == 30
+    assert set(tmp_path.iterdir()) == {index.folder for index in indexes}
+    indexes[0].close()
+    assert list(tmp_path.iterdir()) == [indexes[1].folder]
+    assert len(indexes[1].find(ids)) == 30
+
+
 def test_many_files_of_ids_are_merged(tmp_path: Path) -> None:
     index = IdIndex(tmp_path / "ids", recent_max=10)
     for first in range(1, 1001, 10):
         ids, contents = ids_and_contents(orders(first, 10))
         index.add(first, ids, [content_hash(content) for content in contents])
-    assert len(list((tmp_path / "ids").glob("*.ids"))) < 40
+    assert len(list(index.folder.glob("*.ids"))) < 40
     while (take_merged := index.merge()) is not None:
         take_merged()
     found = index.find([f"order-{number}" for number in range(2000)])
     assert sorted(position for position, _ in found.values()) == list(range(1, 1001))
-    for path in (tmp_path / "ids").glob("*.ids"):
+    for path in index.folder.glob("*.ids"):
         with path.open("r+b") as file:
             file.seek(40)
             file.write(b"other bytes")

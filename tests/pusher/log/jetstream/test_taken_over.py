@@ -44,7 +44,7 @@ class JetstreamMachines(Machines):
         return oldest if oldest.position + oldest.count <= first else None
 
     def left_on(self, folder: Path) -> object:
-        return list((folder / "jetstream-ids").glob("*.part"))
+        return list((folder / "jetstream-ids").rglob("*.part"))
 
 
 @pytest.mark.parametrize("fate", FATES)
