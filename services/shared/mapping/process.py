@@ -22,8 +22,7 @@ from services.shared.domain.sentences import counted
 from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
 from services.shared.files.sealed.memory import readable, writable
 from services.shared.files.sealed.names import IMPORT_FILE
-from services.shared.files.sealed.own import begin_sealing
-from services.shared.files.sealed.settings import SealingSettings
+from services.shared.files.sealed.own import HandedKeys, seal_by
 from services.shared.forms import Form
 from services.shared.mapping.canonical import KnownColumns, MappingError, Rewritten, rewrite
 from services.shared.mapping.faults import FaultKind
@@ -49,7 +48,7 @@ class RewriteRequest(msgspec.Struct, frozen=True, kw_only=True):
     vault: str = ""
     vault_wait_s: float = 10.0
     #: Whether both are sealed, and by which keys.
-    sealing: SealingSettings = SealingSettings()
+    sealing: HandedKeys = HandedKeys()
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -64,6 +63,12 @@ class NotOfProfile(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class NotOpened(msgspec.Struct, frozen=True, tag=True):
+    """The file, or the new one, can't be opened by the keys that there are, in one line."""
+
+    reason: str
+
+
 class DiskFailed(msgspec.Struct, frozen=True, tag=True):
     """What the system said."""
 
@@ -72,14 +77,14 @@ class DiskFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 _REQUEST: Form[RewriteRequest] = Form(RewriteRequest)
-Answer = Done | NotOfProfile | DiskFailed
+Answer = Done | NotOfProfile | NotOpened | DiskFailed
 
 
 def answer(request: RewriteRequest) -> Answer:
     """What comes of a request."""
     known = KnownColumns(request.volume_types, request.columns, request.personal, request.vault, request.vault_wait_s)
     try:
-        begin_sealing(request.sealing)
+        seal_by(request.sealing)
         with (
             readable(Path(request.source), IMPORT_FILE) as source,
             writable(Path(request.target), IMPORT_FILE) as target,
@@ -87,7 +92,9 @@ def answer(request: RewriteRequest) -> Answer:
             found = rewrite(source, target, request.profile, known)
     except MappingError as error:
         return NotOfProfile(str(error))
-    except (VaultError, SealKeyError, SealDamagedError) as error:
+    except (SealKeyError, SealDamagedError) as error:
+        return NotOpened(str(error))
+    except VaultError as error:
         return DiskFailed(errno.EIO, str(error))
     except OSError as error:
         return DiskFailed(error.errno or 0, error.strerror or str(error))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from services.shared.files.sealed.own import own_sealing
+from services.shared.files.sealed.own import keys_to_hand
 from services.shared.forms import Form
 from services.shared.mapping.canonical import KnownColumns
-from services.shared.mapping.process import Answer, DiskFailed, NotOfProfile, RewriteRequest
+from services.shared.mapping.process import Answer, DiskFailed, NotOfProfile, NotOpened, RewriteRequest
 from services.shared.mapping.profile import Profile
 from services.shared.python_process import python_command
 
@@ -22,7 +22,8 @@ class NotOfProfileError(Exception):
 
 
 class RewritingEndedError(Exception):
-    """The process was ended, by whoever wanted its memory say: another try may do better."""
+    """The process was ended, by whoever wanted its memory say, or could not open a sealed file: another try may do
+    better."""
 
 
 async def rewrite_file(source: Path, target: Path, profile: Profile, known: KnownColumns) -> None:
@@ -30,7 +31,7 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
 
     Raises:
         NotOfProfileError: It is none of that form.
-        RewritingEndedError: It was ended before it was done.
+        RewritingEndedError: It was ended before it was done, or can't open the file.
         OSError: The disk.
     """
     request = RewriteRequest(
@@ -42,7 +43,7 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
         personal=list(known.personal),
         vault=known.vault,
         vault_wait_s=known.vault_wait_s,
-        sealing=own_sealing(),
+        sealing=keys_to_hand(),
     )
     process = await asyncio.create_subprocess_exec(
         *python_command("services.shared.mapping.process"),
@@ -60,5 +61,7 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
     answer = _ANSWER.of_json(out)
     if isinstance(answer, NotOfProfile):
         raise NotOfProfileError(answer.reason)
+    if isinstance(answer, NotOpened):
+        raise RewritingEndedError(answer.reason)
     if isinstance(answer, DiskFailed):
         raise OSError(answer.number, answer.reason)

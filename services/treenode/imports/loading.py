@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.files.downloads import DownloadFailedError
-from services.shared.files.sealed.own import own_sealing
+from services.shared.files.sealed.own import keys_to_hand
 from services.shared.rules import Rules, meant_at, rules_from, version_problem
 from services.shared.serving.errors import UnavailableError
 from services.treenode.imports.files import ImportFiles
@@ -233,7 +233,7 @@ class ImportBuild(BuildRunner):
             columns={column.name: column.kind for column in self._rules.columns},
             sealed_periods=list(self._rules.sealed_periods),
             limits=self._loader.limits,
-            sealing=own_sealing(),
+            sealing=keys_to_hand(),
         )
 
     def _hear_of_reading(self, message: ReadMessage) -> None:

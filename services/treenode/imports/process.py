@@ -3,7 +3,7 @@
     python -m services.treenode.imports.process FD
 
 Started ahead of time, it loads its kernels, says `Ready` and waits. The request is one line of JSON on standard input.
-Standard output tells a JSON object a line: progress, then `Read` with the table in the file FD, or the
+Standard output tells a JSON object a line: progress, then `Read` with the table in the file FD, `NotRead`, or the
 `Refusal`. It ends after one file, and when standard input ends.
 """
 
@@ -25,8 +25,7 @@ from services.shared.domain.columns import FurtherKind
 from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
 from services.shared.files.sealed.memory import readable
 from services.shared.files.sealed.names import IMPORT_FILE
-from services.shared.files.sealed.own import begin_sealing
-from services.shared.files.sealed.settings import SealingSettings
+from services.shared.files.sealed.own import HandedKeys, seal_by
 from services.shared.forms import Form
 from services.treenode.imports.reading import (
     FileFormat,
@@ -62,7 +61,7 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
     sealed_periods: list[str] = []
     limits: ImportLimits
     #: Whether the file may be sealed, and by which keys.
-    sealing: SealingSettings = SealingSettings()
+    sealing: HandedKeys = HandedKeys()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -81,11 +80,17 @@ class Read(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     rows: int
 
 
+class NotRead(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The file can't be opened, for no fault of what is in it."""
+
+    reason: str
+
+
 _REQUEST: Form[ReadRequest] = Form(ReadRequest)
-ReadMessage = Ready | Checking | Read | Refusal
+ReadMessage = Ready | Checking | Read | NotRead | Refusal
 
 
-def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
+def read(request: ReadRequest, descriptor: int) -> Read | NotRead | Refusal:
     """Reads the file, and writes its table to the descriptor."""
     told_s = time.monotonic()
 
@@ -98,7 +103,7 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
 
     memory = TableMemory(descriptor)
     try:
-        begin_sealing(request.sealing)
+        seal_by(request.sealing)
         with readable(Path(request.path), IMPORT_FILE) as path:
             table = read_import(
                 path,
@@ -113,7 +118,9 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
             )
     except ImportRefusedError as refused:
         return refused.refusal
-    except (OSError, MemoryError, SealKeyError, SealDamagedError):
+    except (SealKeyError, SealDamagedError) as error:
+        return NotRead(reason=str(error))
+    except (OSError, MemoryError):
         raise  # of the machine: another try may do better
     except Exception as error:
         # Whatever a library makes of bytes that it did not reckon with; it would do so again.
@@ -150,11 +157,7 @@ def main() -> None:
         tell(Ready())
         line = sys.stdin.buffer.readline()
         if line:
-            try:
-                tell(read(_REQUEST.of_json(line), int(sys.argv[1])))
-            except (SealKeyError, SealDamagedError) as error:
-                print(error, file=sys.stderr, flush=True)
-                os._exit(1)
+            tell(read(_REQUEST.of_json(line), int(sys.argv[1])))
     os._exit(0)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from services.shared.forms import Form
 from services.shared.python_process import python_command
-from services.treenode.imports.process import Read, ReadMessage, ReadRequest, Ready
+from services.treenode.imports.process import NotRead, Read, ReadMessage, ReadRequest, Ready
 from services.treenode.imports.reading import ImportRefusedError, Refusal, TableBrokenError, read_table
 from services.treenode.imports.reading.refusal import refuse_file
 from services.treenode.tree import ImportTable
@@ -30,7 +30,7 @@ _MESSAGE: Form[ReadMessage] = Form(ReadMessage)
 
 
 class ReadFailedError(Exception):
-    """The process died, for no fault of the file that it could tell."""
+    """The process died, or could not open the file, for no fault of the file that it could tell."""
 
 
 class TableReader:
@@ -67,7 +67,7 @@ class TableReader:
 
         Raises:
             ImportRefusedError: The file is bad.
-            ReadFailedError: The process died; the text says how.
+            ReadFailedError: The process died, or could not open it; the text says how.
         """
         process = await self._process()
         try:
@@ -139,6 +139,8 @@ class _ImportProcess:
                 message = _MESSAGE.of_json(line)
                 if isinstance(message, Refusal):
                     raise ImportRefusedError(message)
+                if isinstance(message, NotRead):
+                    raise ReadFailedError(message.reason)
                 if not isinstance(message, Ready):
                     tell(message)
                 if isinstance(message, Read):

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from services.shared.files.chunks import take_file
+from services.shared.files.sealed.keys import new_key_line
+from services.shared.files.sealed.own import begin_sealing, keys_to_hand
+from services.shared.files.sealed.settings import SealingSettings
 from services.treenode.imports import process
 from services.treenode.imports.process import Read, ReadMessage, ReadRequest
 from services.treenode.imports.reading import ImportLimits, ImportRefusedError, Refusal
@@ -22,9 +26,15 @@ DEADLINE_S = 60.0
 
 
 def request(path: Path) -> ReadRequest:
-    """A request for a file of any format."""
+    """A request for a file of any format, as a node makes it."""
     return ReadRequest(
-        path=str(path), file_format=0, volume_types=["PV"], periods=["2026-11"], columns={}, limits=ImportLimits()
+        path=str(path),
+        file_format=0,
+        volume_types=["PV"],
+        periods=["2026-11"],
+        columns={},
+        limits=ImportLimits(),
+        sealing=keys_to_hand(),
     )
 
 
@@ -155,6 +165,30 @@ def test_a_process_that_ends_fails_its_file_and_nothing_else(
                 await reading
 
     run(work)
+
+
+def test_a_sealed_file_is_read_by_the_keys_that_the_node_has(tmp_path: Path) -> None:
+    """Whatever became of its file of keys; a file that can't be opened is told with what it lacks."""
+    short, *_ = write_sample_csvs(tmp_path)
+    sealed = tmp_path / "sealed.csv"
+    file = tmp_path / "state.keys"
+    file.write_text(new_key_line("one"))
+    file.chmod(0o600)
+
+    async def work() -> None:
+        async with running(0) as reader:
+            assert len(await reader.read(request(sealed), lambda message: None)) == MEMBERS - 1
+            begin_sealing(SealingSettings())
+            with pytest.raises(ReadFailedError, match=r"sealed\.csv is sealed by key one, and no keys are named"):
+                await reader.read(request(sealed), lambda message: None)
+
+    try:
+        begin_sealing(SealingSettings(key_file=str(file)))
+        take_file(short, sealed, short.stat().st_size)
+        file.unlink()
+        run(work)
+    finally:
+        begin_sealing(SealingSettings())
 
 
 def test_what_a_library_makes_of_odd_bytes_refuses_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ class Key:
         """Whether both are one key, whatever their ids."""
         return self._secret == other._secret
 
+    def line(self) -> str:
+        """As a file of keys has it."""
+        return _line(self.key_id, self._secret)
+
     def __repr__(self) -> str:
         return f"Key({self.key_id!r})"
 
@@ -68,6 +72,10 @@ class Keys:
     def get(self, key_id: str) -> Key | None:
         """The key of that id."""
         return self._by_id.get(key_id)
+
+    def lines(self) -> list[str]:
+        """As a file of them has them, the first one first."""
+        return [key.line() for key in self._by_id.values()]
 
     def with_those_of(self, before: Keys) -> Keys:
         """These, and behind them what was there before: what they sealed is open to this process until it ends.
@@ -107,6 +115,11 @@ def parse_keys(data: bytes, place: str) -> Keys:
             "make one with `fasttree keys init`"
         )
     return Keys(keys, place)
+
+
+def keys_of_lines(lines: list[str], place: str) -> Keys:
+    """What `Keys.lines` gave. Raises SealKeyError."""
+    return Keys([_key_of(line.encode().split(), place) for line in lines], place)
 
 
 def _key_of(words: list[bytes], where: str) -> Key:
@@ -168,4 +181,8 @@ def _others(owner: int) -> int:
 
 def new_key_line(key_id: str) -> str:
     """A line of a file of keys, with a new key."""
-    return f"{key_id} {base64.b64encode(os.urandom(KEY_BYTES)).decode()}\n"
+    return _line(key_id, os.urandom(KEY_BYTES))
+
+
+def _line(key_id: str, secret: bytes) -> str:
+    return f"{key_id} {base64.b64encode(secret).decode()}\n"

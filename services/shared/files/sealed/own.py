@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.settings import SealingSettings
 from services.shared.security.stamps import Stamp, stamp
@@ -18,6 +20,20 @@ if TYPE_CHECKING:
     from services.shared.files.sealed.keys import Key, Keys
 
 logger = logging.getLogger(__name__)
+
+
+class HandedKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of a process for one that it starts, by a pipe between the two: what is wrong with the file meanwhile is
+    nothing to either, and a key that was taken out of it opens for both."""
+
+    #: The setting and the file, for people.
+    place: str = ""
+    #: As the file has them; empty: nothing is sealed.
+    lines: list[str] = []
+    seals: bool = True
+
+    def __repr__(self) -> str:
+        return f"HandedKeys({self.place!r})"
 
 
 class _Process:
@@ -55,8 +71,29 @@ def own_keys() -> Keys | None:
 
 
 def own_sealing() -> SealingSettings:
-    """For a process that this one starts."""
+    """Which file they are of, and how often it is looked at."""
     return _Process.settings
+
+
+def keys_to_hand() -> HandedKeys:
+    """For a process that this one starts."""
+    if _Process.keys is None:
+        return HandedKeys()
+    return HandedKeys(place=_Process.keys.place, lines=_Process.keys.lines(), seals=_Process.settings.seals)
+
+
+def seal_by(handed: HandedKeys) -> None:
+    """From now on this process seals and opens by the keys of the one that has started it.
+
+    Raises:
+        SealKeyError: They are none.
+    """
+    _Process.settings = SealingSettings(seals=handed.seals)
+    _Process.keys, _Process.problem = None, ""
+    if handed.lines:
+        from services.shared.files.sealed.keys import keys_of_lines
+
+        _Process.keys = keys_of_lines(handed.lines, handed.place)
 
 
 def sealing_problem() -> str:
