@@ -135,6 +135,13 @@ class Build:
             return f"the node's tree is of import {import_id}, not of import {self.carried_of}; ask again"
         return ""
 
+    def why_late(self, position: int, pause_s_max: float) -> str:
+        """What it waited for in vain, in a node that stands there."""
+        if self.phase is _P.WAITING:
+            stands = f"the node is at position {position}, the file at {self.position}"
+            return f"{stands}: it can't tell which updates were held then"
+        return f"the log gave no answer for {pause_s_max:g} s while updates were paused"
+
     def validate(self) -> None:
         """Raises AssertionError where it has no deadline and needs one, or the other way round."""
         if (self.until_s is not None) != (self.phase in (_P.WAITING, _P.LEVELLING)):

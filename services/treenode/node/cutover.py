@@ -331,12 +331,8 @@ class Cutover:
         return actions
 
     def _drop_late(self, build: Build, now_s: float) -> _Actions:
-        if build.phase is _P.WAITING:
-            stands = f"the node is at position {self._sequence.position}, the file at {build.position}"
-            why = f"{stands}: it can't tell which updates were held then"
-            return self._drop(build, Cause.NODE_BEHIND, why, now_s)
-        why = f"the log gave no answer for {self._settings.pause_s_max:g} s while updates were paused"
-        return self._drop(build, Cause.LOG_NOT_READ, why, now_s)
+        cause = Cause.NODE_BEHIND if build.phase is _P.WAITING else Cause.LOG_NOT_READ
+        return self._drop(build, cause, build.why_late(self._sequence.position, self._settings.pause_s_max), now_s)
 
     # -- what comes next
 
