@@ -27,6 +27,7 @@ class CuttingProxy(ABC):
         self._words = threading.Lock()
         #: So many words pass before one waits; negative: none does.
         self._passing = -1
+        self._is_lost = False
         self._sockets: list[socket.socket] = []
         self._listener = listener
         threading.Thread(target=self._listen, daemon=True).start()
@@ -65,8 +66,7 @@ class CuttingProxy(ABC):
                     if cut == "before":
                         break
                     swallow.set()
-                self._take_turn()
-                if self.down:
+                if not self._may_pass():
                     break
                 server.sendall(data)
             _end(client, server)
@@ -84,6 +84,7 @@ class CuttingProxy(ABC):
         """So many words pass from now on; the next one waits, and all behind it, on any connection."""
         with self._words:
             self._passing = passing
+        self._is_lost = False
         self.held.clear()
         self._goes.clear()
 
@@ -95,17 +96,18 @@ class CuttingProxy(ABC):
 
     def lose(self) -> None:
         """What waits is lost, and every connection: as of a process that was killed."""
-        self.down = True
+        self.down = self._is_lost = True
         self.hang_up()
         self.let_go()
 
-    def _take_turn(self) -> None:
+    def _may_pass(self) -> bool:
         with self._words:
             waits = self._passing == 0
             self._passing -= self._passing > 0
         if waits:
             self.held.set()
             self._goes.wait()
+        return not (waits and self._is_lost)
 
     def hang_up(self) -> None:
         """Ends every connection that there is."""
