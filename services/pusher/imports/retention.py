@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -15,7 +16,6 @@ from services.pusher.imports.history import PastImport
 from services.pusher.imports.settings import RetentionSettings
 from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.log.writer import LogWriter
-from services.shared.files.threads import in_thread
 from services.shared.objects.objects import StoreAwayError
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,17 @@ class Retention:
             self._tell(Trimmed(self._store.ends().first))
             if self._store.ends().first == first_now:
                 break
-        # Not left behind by whoever steps down: the folder is then another log's that is opened in this process.
-        while (take_merged := await in_thread(self._store.merge_ids)) is not None:
+        while (take_merged := await self._merged()) is not None:
             await self._writer.run(take_merged)
+
+    async def _merged(self) -> Callable[[], None] | None:
+        """Ended and waited for by whoever steps down: the folder is then another log's that is opened in this process,
+        and a large merge takes minutes."""
+        is_over = threading.Event()
+        merging = asyncio.ensure_future(asyncio.to_thread(self._store.merge_ids, is_over.is_set))
+        try:
+            return await asyncio.shield(merging)
+        except asyncio.CancelledError:
+            is_over.set()
+            await asyncio.wait([merging])
+            raise

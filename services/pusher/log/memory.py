@@ -185,7 +185,7 @@ class MemoryLog(LogStore):
             self._ends = self._stored_ends[0] = LogEnds(max(self._first, end), self._last)
             return len(gone)
 
-    def merge_ids(self) -> None:
+    def merge_ids(self, is_over: Callable[[], bool] = bool) -> None:
         """See `LogStore`: a dict is one piece."""
 
     def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:

@@ -238,8 +238,8 @@ class SqliteLog(EngineLog):
         return end - first
 
     @notes_damage
-    def merge_ids(self) -> Callable[[], None] | None:
-        merged = self._ids.merge()
+    def merge_ids(self, is_over: Callable[[], bool] = bool) -> Callable[[], None] | None:
+        merged = self._ids.merge(is_over)
         if merged is None:
             return None
 

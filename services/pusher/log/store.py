@@ -315,12 +315,12 @@ class LogStore(ABC):
         """
 
     @abstractmethod
-    def merge_ids(self) -> Callable[[], None] | None:
+    def merge_ids(self, is_over: Callable[[], bool] = bool) -> Callable[[], None] | None:
         """Brings what is kept of trimmed ids into fewer pieces, where that is due. On any thread but the writer's, and
         not beside a `trim`; what it returns is to be called on the writer's thread. None: nothing was due.
 
         Raises:
-            StoreFullError: No room, or the disk fails; nothing has changed.
+            StoreFullError: No room, the disk fails, or `is_over` says so (never, by default); nothing has changed.
             LogDamagedError: A piece is damaged.
         """
 

@@ -73,13 +73,15 @@ class MergingLog(MemoryLog):
     def __init__(self) -> None:
         super().__init__()
         self.begun, self.goes = threading.Event(), threading.Event()
+        self.is_over: Callable[[], bool] = bool
 
-    def merge_ids(self) -> None:
+    def merge_ids(self, is_over: Callable[[], bool] = bool) -> None:
+        self.is_over = is_over
         self.begun.set()
         self.goes.wait()
 
 
-async def test_whoever_steps_down_waits_for_a_merge_that_is_under_way() -> None:
+async def test_whoever_steps_down_ends_a_merge_that_is_under_way_and_waits_for_that() -> None:
     """What is opened after that is in the same folder."""
     store = MergingLog().claim_alone()
     writer: Any = _Writer()
@@ -88,10 +90,12 @@ async def test_whoever_steps_down_waits_for_a_merge_that_is_under_way() -> None:
     background = Background()
     background.start(retention.look(), "forgets what is old")
     await until(store.begun.is_set, "the merge")
+    assert not store.is_over()
     ending = asyncio.create_task(background.stop())
     try:
         done, _ = await asyncio.wait([ending], timeout=0.2)
         assert not done
+        assert store.is_over()
     finally:
         store.goes.set()
     await ending

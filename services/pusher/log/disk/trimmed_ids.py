@@ -102,13 +102,13 @@ class TrimmedIds:
 
     # -- merging
 
-    def merge(self) -> tuple[Merge, RunRow] | None:
-        """Writes a merged run, where one is due. Raises StoreFullError, LogDamagedError."""
+    def merge(self, is_over: Callable[[], bool]) -> tuple[Merge, RunRow] | None:
+        """Writes a merged run, where one is due, until it is over. Raises StoreFullError, LogDamagedError."""
         merge = self._archive.merge_due()
         if merge is None:
             return None
         try:
-            return merge, self._archive.merge(merge)
+            return merge, self._archive.merge(merge, is_over)
         except OSError as error:
             raise StoreFullError(f"can't merge the ids of trimmed records: {error}; make room") from error
 

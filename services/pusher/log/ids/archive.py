@@ -11,11 +11,11 @@ takes the place of the old ones is the writer's to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from services.pusher.log.ids.keys import UNKNOWN_CONTENT, content_hash, keys_of
 from services.pusher.log.ids.runs import BACKUP, BLOCK_BYTES, Entries, Run, joined, sorted_entries, write_run
 from services.shared.files.durable import make_folder, remove_durably, remove_leftovers
 from services.shared.files.open_file import OpenFile
+
+Piece = TypeVar("Piece")
 
 MERGE_RUNS = 4
 #: Ids of one piece of a merge.
@@ -244,18 +246,18 @@ class IdArchive:
                 return self._due
         return None
 
-    def merge(self, merge: Merge) -> RunRow:
-        """Writes the merged run, on any thread. Raises OSError, LogDamagedError."""
+    def merge(self, merge: Merge, is_over: Callable[[], bool] = bool) -> RunRow:
+        """Writes the merged run, on any thread. Raises OSError, where it is over too, LogDamagedError."""
         runs = [self._runs[row] for row in merge.olds]
-        self._make_larger()
-        write_run(self._path(merge.number), sum(run.count for run in runs), _merged(runs))
+        self._make_larger(is_over)
+        write_run(self._path(merge.number), sum(run.count for run in runs), _until(is_over, _merged(runs)))
         return RunRow(merge.number, merge.level)
 
-    def _make_larger(self) -> None:
+    def _make_larger(self, is_over: Callable[[], bool]) -> None:
         """Makes the next filter before it is due: that takes seconds, in which the writer could take nothing."""
         if self._filter.count > _FULL * self._filter.capacity:
             larger, runs = IdFilter(self._filter.capacity + 1), dict(self._runs)
-            _add(list(runs.values()), larger)
+            _add(list(runs.values()), larger, is_over)
             self._larger = larger, set(runs)
 
     def replace(self, merge: Merge, row: RunRow) -> None:
@@ -269,11 +271,19 @@ class IdArchive:
         remove_durably(*gone)
 
 
-def _add(runs: Sequence[Run], kept: IdFilter) -> None:
-    """Adds all that are in the runs. Raises LogDamagedError."""
+def _add(runs: Sequence[Run], kept: IdFilter, is_over: Callable[[], bool] = bool) -> None:
+    """Adds all that are in the runs. Raises LogDamagedError, InterruptedError."""
     for run in runs:
-        for first in range(0, run.count, _PIECE):
+        for first in _until(is_over, range(0, run.count, _PIECE)):
             kept.add(run.keys(first, min(first + _PIECE, run.count)))
+
+
+def _until(is_over: Callable[[], bool], pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """What is long is done in pieces. Raises InterruptedError where it is over before it is done."""
+    for piece in pieces:
+        if is_over():
+            raise InterruptedError("whoever merged steps down")
+        yield piece
 
 
 def _merged(runs: Sequence[Run]) -> Iterator[Entries]:

@@ -116,13 +116,13 @@ class IdIndex:
 
     # -- merging
 
-    def merge(self) -> Callable[[], None] | None:
+    def merge(self, is_over: Callable[[], bool]) -> Callable[[], None] | None:
         """As `LogStore.merge_ids`."""
         merge = self._merge_due()
         if merge is None:
             return None
         try:
-            row = self._merged(merge)
+            row = self._merged(merge, is_over)
         except OSError as error:
             raise StoreFullError(f"can't merge the index of ids in {self.folder}: {error}; make room") from error
         return lambda: self._replace(merge, row)
@@ -135,9 +135,9 @@ class IdIndex:
             self._is_merging = merge is not None
             return merge
 
-    def _merged(self, merge: Merge) -> RunRow:
+    def _merged(self, merge: Merge, is_over: Callable[[], bool] = bool) -> RunRow:
         try:
-            return self._archive.merge(merge)
+            return self._archive.merge(merge, is_over)
         except BaseException:
             self._is_merging = False
             raise

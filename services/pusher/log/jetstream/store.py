@@ -272,8 +272,8 @@ class JetstreamLog(EngineLog):
             self._purge_is_due = False
 
     @notes_damage
-    def merge_ids(self) -> Callable[[], None] | None:
-        return self._ids.merge()
+    def merge_ids(self, is_over: Callable[[], bool] = bool) -> Callable[[], None] | None:
+        return self._ids.merge(is_over)
 
     def id_checks(self, bytes_max: int) -> Sequence[Callable[[], None]]:
         return self._ids.checks(bytes_max)

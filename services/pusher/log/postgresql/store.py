@@ -270,8 +270,8 @@ class PostgresqlLog(EngineLog):
         return update_ids, Entries(*keys_of(update_ids), contents, positions)
 
     @notes_damage
-    def merge_ids(self) -> Callable[[], None] | None:
-        merged = self._ids.merge()
+    def merge_ids(self, is_over: Callable[[], bool] = bool) -> Callable[[], None] | None:
+        merged = self._ids.merge(is_over)
         if merged is None:
             return None
 

@@ -219,24 +219,26 @@ class TrimmedIds:
 
     # -- merging
 
-    def merge(self) -> tuple[Merge, RunRow] | None:
+    def merge(self, is_over: Callable[[], bool]) -> tuple[Merge, RunRow] | None:
         """Writes a merged run, here and in pieces that do not count yet, where one is due. On any thread.
 
         Raises:
             StoreFullError, LogDamagedError: Nothing has changed.
         """
-        made = self._mended(self._merge)
+        made = self._mended(lambda: self._merge(is_over))
         if made is not None:
             for piece, data in _pieces(run_path(self._folder, made[1].number)):
+                if is_over():
+                    raise StoreFullError("whoever merged steps down")
                 self._rows(f"{self._add_piece} RETURNING piece", (made[1].number, piece, data))
         return made
 
-    def _merge(self) -> tuple[Merge, RunRow] | None:
+    def _merge(self, is_over: Callable[[], bool]) -> tuple[Merge, RunRow] | None:
         merge = self._archive.merge_due()
         if merge is None:
             return None
         with _room(self._folder):
-            return merge, self._archive.merge(merge)
+            return merge, self._archive.merge(merge, is_over)
 
     def count_merged(self, connection: Connection, merge: Merge, row: RunRow) -> None:
         """The merged run counts from this transaction on, and those it is made of do not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import sqlite3
 import string
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.pusher.log.ids import archive as archive_module
 from services.pusher.log.ids.archive import MERGE_RUNS, IdArchive, RunRow
 from services.pusher.log.ids.filter import IdFilter
 from services.pusher.log.ids.keys import ID_BYTES_MAX, content_hash, keys_of
@@ -112,6 +114,25 @@ def test_a_filter_that_gets_full_is_made_anew_beside_a_merge(tmp_path: Path) -> 
     assert archive._filter.capacity == before
     archive.replace(merge, merged)
     assert archive._filter.capacity == 2 * before
+    assert len(archive.find(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 4, 5, 7])
+def test_a_merge_that_is_over_before_it_is_done_leaves_nothing_and_may_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    """While the larger filter is made (of four runs), and while the new run is written."""
+    monkeypatch.setattr(archive_module, "_PIECE", 400)
+    archive = IdArchive(tmp_path, [])
+    ids = [f"order-{number}" for number in range(1_600)]
+    for first in range(0, 1_600, 400):
+        archive.take(archive.write(ids[first : first + 400], [b""] * 400, first + 1))
+    before, merge, asked = sorted(tmp_path.iterdir()), archive.merge_due(), itertools.count()
+    assert merge is not None
+    with pytest.raises(InterruptedError):
+        archive.merge(merge, lambda: next(asked) >= pieces)
+    assert sorted(tmp_path.iterdir()) == before
+    archive.replace(merge, archive.merge(merge))
     assert len(archive.find(ids)) == len(ids)
 
 
