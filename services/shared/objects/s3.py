@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import configparser
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,9 +14,7 @@ import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
-    PermissionDeniedError,
     PreconditionError,
-    UnauthenticatedError,
 )
 from obstore.store import S3Store
 
@@ -25,6 +22,7 @@ from services.shared.config.text_file import read_text_file
 from services.shared.domain.sentences import system_words
 from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
 from services.shared.objects.places import Place, bucket_and_prefix
+from services.shared.objects.s3_words import mend_of, words_of
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config, S3Credential
@@ -35,17 +33,6 @@ _FILE_BYTES_MAX = 1 << 20
 _CREDENTIALS_S = 300
 _NAMES_A_PAGE = 1_000
 _BACKOFF_S = (0.1, 2.0)
-
-_STATUS = re.compile(r"status code: ([0-9]{3}[A-Za-z ]*)")
-_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,60})</Code>")
-#: In what obstore says where the file of keys has none, and where it would ask Amazon's machines for some.
-_NO_KEYS = ("credential provider", "169.254.169.254")
-_DENIED = "access is denied{}: look after its keys and what they may do (read, write, list and delete)"
-#: What a store says, and what is to be done.
-_MENDS = {
-    "NoSuchBucket": "there is no such bucket: make it",
-    "NotImplemented": "it knows no conditional writes (If-None-Match), which are needed: use another store",
-}
 
 
 class S3Objects:
@@ -87,7 +74,7 @@ class S3Objects:
 
     async def put_new(self, name: str, data: bytes) -> bool:
         try:
-            async with self._asked():
+            async with self._asked("written"):
                 await obstore.put_async(self._store, name, data, mode="create", use_multipart=False)
         except ObjectMissingError as error:  # the bucket's own
             raise StoreAwayError(self._store_words, "it has no place for objects: look after the bucket") from error
@@ -96,7 +83,7 @@ class S3Objects:
         return True
 
     async def get(self, name: str, bytes_max: int) -> bytes:
-        async with self._asked():
+        async with self._asked("read"):
             found = await obstore.get_async(self._store, name)
             if found.meta["size"] > bytes_max:
                 raise ObjectDamagedError(
@@ -108,23 +95,26 @@ class S3Objects:
         found: dict[str, int] = {}
         pages = obstore.list(self._store, prefix or None, chunk_size=_NAMES_A_PAGE)
         while True:
-            async with self._asked():
+            async with self._asked("listed"):
                 page = await anext(pages, None)
             if page is None:
                 return found
+            before = len(found)
             found |= {each["path"]: each["size"] for each in page}
+            if len(found) == before:  # it would go on so without end
+                raise StoreAwayError(self._store_words, "it lists the same objects again and again: look after it")
 
     async def remove(self, names: Sequence[str]) -> None:
         for begin in range(0, len(names), _NAMES_A_PAGE):
             try:
-                async with self._asked():
+                async with self._asked("deleted"):
                     await obstore.delete_async(self._store, list(names[begin : begin + _NAMES_A_PAGE]))
             except ObjectMissingError:
                 continue
 
     @asynccontextmanager
-    async def _asked(self) -> AsyncIterator[None]:
-        """What comes of a call, as `Objects` has it."""
+    async def _asked(self, done: str) -> AsyncIterator[None]:
+        """What comes of a call, as `Objects` has it. `done`: what objects are to be."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 yield
@@ -132,32 +122,14 @@ class S3Objects:
             text = f"no answer in {self._timeout_s:g} s; look after it, or raise {self._settings}request_timeout_s"
             raise StoreAwayError(self._store_words, text) from error
         except FileNotFoundError as error:
-            if mend := _MENDS.get(_code(error)):
+            if mend := mend_of(error, self._settings):
                 raise StoreAwayError(self._store_words, mend) from None
             raise ObjectMissingError(system_words(error)[:200]) from None
         except (AlreadyExistsError, PreconditionError):
             raise
         except (BaseError, ValueError, OSError) as error:
             # Without the cause: what a store answers may tell more of a request than a log should hold.
-            raise StoreAwayError(self._store_words, _words(error, self._settings)) from None
-
-
-def _words(error: Exception, settings: str) -> str:
-    code = _code(error)
-    status = found[1].strip() if (found := _STATUS.search(str(error))) else ""
-    if any(sign in str(error) for sign in _NO_KEYS):
-        return f"there are no keys for it: set {settings}credentials_file, or AWS_ACCESS_KEY_ID and its secret"
-    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or status[:3] in ("401", "403"):
-        return _DENIED.format(f" ({code})" if code else "")
-    if code in _MENDS:
-        return _MENDS[code]
-    if status:
-        return f"it answers {status}{f' ({code})' if code else ''}"
-    return "it does not answer: look after it, its address and its certificate"
-
-
-def _code(error: Exception) -> str:
-    return found[1] if (found := _CODE.search(str(error))) else ""
+            raise StoreAwayError(self._store_words, words_of(error, self._settings, done)) from None
 
 
 def _config(place: Place) -> S3Config:

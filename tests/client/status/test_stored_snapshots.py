@@ -54,3 +54,11 @@ def test_that_there_is_none_is_told() -> None:
     assert stored is not None
     assert stored["position"] is None
     assert list(stored_lines(stored)) == [f"stored snapshots: none yet in {PLACE}"]
+
+
+def test_a_place_that_nobody_can_look_at_is_not_told_to_be_empty() -> None:
+    stored = stored_json(coordinator_pb2.Cluster(nodes=[node("n1", 0, problem="it is away")]))
+    assert list(stored_lines(stored)) == [
+        f"stored snapshots: none is known in {PLACE}",
+        "stored snapshots (n1): it is away",
+    ]

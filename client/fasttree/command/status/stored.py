@@ -12,7 +12,9 @@ def stored_lines(stored: StoredSnapshotsJson | None) -> Iterator[str]:
     if stored is None:
         return
     if stored["position"] is None:
-        yield f"stored snapshots: none yet in {stored['place']}"
+        # Whoever can't look there knows of none.
+        found = "none is known" if stored["problems"] else "none yet"
+        yield f"stored snapshots: {found} in {stored['place']}"
     else:
         state = f"import {stored['import_id']}, position {stored['position']}"
         age = _age_words(stored["age_s"] or 0)
