@@ -14,7 +14,7 @@ from services.coordinator.election.leases import NodeLease
 from services.coordinator.election.seat import SeatState
 from services.shared.own_version import own_version
 from services.shared.security.audit.log import audit_problem
-from services.shared.security.own import certificate_expires
+from services.shared.security.own import certificate_expires, security_problem
 
 
 def cluster_message(
@@ -51,6 +51,7 @@ def cluster_message(
         audit_problem=audit_problem(),
         software_version=own_version(),
         certificate_expires=certificate_expires(),
+        security_problem=security_problem(),
     )
 
 

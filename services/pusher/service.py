@@ -32,7 +32,7 @@ from services.shared.rules import RULE_VERSION, Rules, rules_message
 from services.shared.security.audit.log import audit_problem
 from services.shared.security.caller import Caller
 from services.shared.security.guard import name_problem
-from services.shared.security.own import certificate_expires
+from services.shared.security.own import certificate_expires, security_problem
 from services.shared.serving.errors import FailedPreconditionError, PermissionDeniedError, UnavailableError
 from services.shared.serving.standard.auditing import caller_of
 
@@ -133,6 +133,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             software_version=own_version(),
             certificate_expires=certificate_expires(),
             sealing_problem=sealing_problem(),
+            security_problem=security_problem(),
         )
 
     async def SkipUpdate(

@@ -28,7 +28,7 @@ from services.shared.files.threads import in_thread
 from services.shared.own_version import own_version
 from services.shared.rules import RULE_VERSION
 from services.shared.security.audit.log import audit_problem
-from services.shared.security.own import certificate_expires
+from services.shared.security.own import certificate_expires, security_problem
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import OpsPort, Verdict
@@ -200,6 +200,7 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
             software_version=own_version(),
             certificate_expires=certificate_expires(),
             sealing_problem=sealing_problem(),
+            security_problem=security_problem(),
         )
 
     async def _refuse(self, request: Any, context: Any) -> None:

@@ -117,6 +117,7 @@ CASES: dict[str, list[Case]] = {
     "FastTreeCertificateOver": above(EXPIRES, "50000x40", "500000x40"),
     "FastTreeAuditNotWritten": above("fasttree_node_audit_not_written", "1x40", "0x40"),
     "FastTreeKeysUnusable": above("fasttree_node_sealing_keys_unusable", "1x40", "0x40"),
+    "FastTreeSecurityFilesUnusable": above("fasttree_pusher_security_files_unusable", "1x40", "0x40"),
     "FastTreeReportsWait": above("fasttree_node_report_copies_waiting", "40x40", "3x40"),
     "FastTreePeriodNotKept": above("fasttree_node_periods_missing", "1x40", "1x10 0x30"),
     "FastTreeUpdatesRejected": above("fasttree_node_rejected_updates", "0x20 1x40", "1x70", 50),

@@ -39,6 +39,7 @@ _COMMON = (
     "certificate_expires_in_seconds",
     "audit_not_written",
     "sealing_keys_unusable",
+    "security_files_unusable",
     "event_loop_delay_seconds",
     "gc_pause_seconds_total",
     "gc_pause_longest_seconds",

@@ -181,6 +181,7 @@ class NodeStatus(_message.Message):
     STORED_SNAPSHOT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_EXPIRES_FIELD_NUMBER: _builtins.int
     SEALING_PROBLEM_FIELD_NUMBER: _builtins.int
+    SECURITY_PROBLEM_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -224,6 +225,10 @@ class NodeStatus(_message.Message):
     """Why its file of sealing keys can't be used any more, so that it would not start anew, in one line; empty where it can,
     or where there is none.
     """
+    security_problem: _builtins.str
+    """Why a file of its [tls] or [tokens], or the address of token keys, can't be used as it is now, in one line: what was there
+    before goes on. Empty where all can.
+    """
     @_builtins.property
     def file_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Periods in its tree, brought by the import's file, that the rules have not."""
@@ -264,10 +269,11 @@ class NodeStatus(_message.Message):
         stored_snapshot: Global___StoredSnapshot | None = ...,
         certificate_expires: _timestamp_pb2.Timestamp | None = ...,
         sealing_problem: _builtins.str = ...,
+        security_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expires", b"certificate_expires", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "sealing_problem", b"sealing_problem", "state", b"state", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "sealing_problem", b"sealing_problem", "security_problem", b"security_problem", "state", b"state", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,6 +508,7 @@ class Cluster(_message.Message):
     AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     CERTIFICATE_EXPIRES_FIELD_NUMBER: _builtins.int
+    SECURITY_PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     epoch: _builtins.int
@@ -528,6 +535,10 @@ class Cluster(_message.Message):
     """
     software_version: _builtins.str
     """The version of the package that this coordinator runs; unknown where it runs from sources; empty of one that is too old to say."""
+    security_problem: _builtins.str
+    """Why a file of this coordinator's [tls] or [tokens], or the address of token keys, can't be used as it is now, in one line: what was there
+    before goes on. Empty where all can.
+    """
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterNode]:
         """In host-file order, then by name."""
@@ -568,10 +579,11 @@ class Cluster(_message.Message):
         audit_problem: _builtins.str = ...,
         software_version: _builtins.str = ...,
         certificate_expires: _timestamp_pb2.Timestamp | None = ...,
+        security_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expires", b"certificate_expires", "observed_at", b"observed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "software_version", b"software_version", "standby", b"standby"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "security_problem", b"security_problem", "software_version", b"software_version", "standby", b"standby"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

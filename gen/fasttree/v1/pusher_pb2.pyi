@@ -741,6 +741,7 @@ class GetPusherResponse(_message.Message):
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     CERTIFICATE_EXPIRES_FIELD_NUMBER: _builtins.int
     SEALING_PROBLEM_FIELD_NUMBER: _builtins.int
+    SECURITY_PROBLEM_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -762,6 +763,10 @@ class GetPusherResponse(_message.Message):
     sealing_problem: _builtins.str
     """Why the pusher's file of sealing keys can't be used any more, so that it would not start anew, in one line; empty
     where it can, or where there is none.
+    """
+    security_problem: _builtins.str
+    """Why a file of the pusher's [tls] or [tokens], or the address of token keys, can't be used as it is now, in one line: what was there
+    before goes on. Empty where all can.
     """
     @_builtins.property
     def log_end(self) -> _treenode_pb2.LogEnd:
@@ -830,10 +835,11 @@ class GetPusherResponse(_message.Message):
         software_version: _builtins.str = ...,
         certificate_expires: _timestamp_pb2.Timestamp | None = ...,
         sealing_problem: _builtins.str = ...,
+        security_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expires", b"certificate_expires", "imports_kept", b"imports_kept", "log_durability", b"log_durability", "log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "sealing_problem", b"sealing_problem", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "certificate_expires", b"certificate_expires", "closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "sealing_problem", b"sealing_problem", "security_problem", b"security_problem", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,7 @@ class Tls:
         self._stamps = self._look()
         #: What was bad at the last look. A pair is two files: between their renewals they don't match.
         self._bad: _Stamps | None = None
+        self._problem = ""
         self.without_certificate = tokens is not None and tokens.settings.without_certificate
         self.identity = self._read()
         self._policy = PolicyInForce(settings.policy, self._shipped_policy)
@@ -115,6 +116,11 @@ class Tls:
             await asyncio.to_thread(self.look_at_revoked)
 
     @property
+    def problems(self) -> list[str]:
+        """What is wrong with its files as they are now, a line each: it goes by what was there before."""
+        return [each for each in (self._problem, self._policy.problem, self._revoked.problem) if each]
+
+    @property
     def policy(self) -> Policy:
         """The one in force."""
         return self._policy.now
@@ -150,11 +156,15 @@ class Tls:
         except TlsError as error:
             if stamps == self._bad:  # it stays so
                 self._stamps = stamps
-                logger.error("TLS: %s; goes on with the certificate that is good until %s", error, self._until())
+                self._problem = f"{error}; goes on with the certificate that is good until {self._until()}"
+                logger.error("TLS: %s", self._problem)
             self._bad = stamps
             return False
-        self._stamps = stamps
+        self._stamps, had_problem = stamps, bool(self._problem)
+        self._problem = ""
         if found.contents == self.identity.contents:
+            if had_problem:
+                logger.info("TLS: the files of the certificate can be used again")
             return False
         self.identity = found
         logger.info("TLS: another certificate for %s, good until %s", self._names(), self._until())

@@ -97,6 +97,16 @@ def certificate_expires() -> Timestamp | None:
     return found
 
 
+def security_problem() -> str:
+    """Why a file of `[tls]` or `[tokens]`, or the address of keys, can't be used as it is now, in one line; empty where
+    all can. What was there before goes on."""
+    found = [] if _Process.tls is None else _Process.tls.problems
+    found += [] if _Process.tokens is None else _Process.tokens.problems
+    if _Process.clear_policy is not None and _Process.clear_policy.problem:
+        found.append(_Process.clear_policy.problem)
+    return "; ".join(found)
+
+
 _MEND = (
     f'set tls.mode = "{MUTUAL}" and tls.folder (docs/security.md) or, where nobody else reaches this network, '
     f'tls.mode = "{CLEARTEXT}"'

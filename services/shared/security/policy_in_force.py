@@ -30,6 +30,8 @@ class PolicyInForce:
         self._file = file
         self._stamp = stamp(file) if file else None
         self.now = read_policy(Path(file)) if file else shipped()
+        #: What is wrong with the file as it is now.
+        self.problem = ""
 
     def look(self) -> bool:
         """Whether another policy is in force since. Blocks: it reads the disk."""
@@ -42,9 +44,11 @@ class PolicyInForce:
         try:
             self.now = read_policy(Path(self._file))
         except TlsError as error:
-            logger.error("TLS: %s; the policy of before goes on", error)
+            self.problem = f"{error}; the policy of before goes on"
+            logger.error("TLS: %s", self.problem)
             note_change(Kind.POLICY, "INVALID_ARGUMENT", str(error), policy=self.now.content.name)
             return False
+        self.problem = ""
         logger.info("TLS: the policy is another one: %s", self.now.content.name)
         note_change(Kind.POLICY, "OK", policy=self.now.content.name, details={"sha256": self.now.digest})
         return True

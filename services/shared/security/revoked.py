@@ -84,6 +84,8 @@ class Revoked:
     def __init__(self, file: str, authorities: Callable[[], bytes], now: Callable[[], datetime.datetime]) -> None:
         self._file, self._authorities, self._now = file, authorities, now
         self._stamp = stamp(file) if file else None
+        #: What is wrong with the file as it is now.
+        self.problem = ""
         #: Which ones, and what was found of them, by certificate as PEM: the two change together.
         self._state: tuple[frozenset[Serial], dict[bytes, bool]] = (self._read() if file else frozenset(), {})
 
@@ -112,9 +114,11 @@ class Revoked:
         try:
             serials = self._read()
         except TlsError as error:
-            logger.error("TLS: %s; what was revoked before stays so", error)
+            self.problem = f"{error}; what was revoked before stays so"
+            logger.error("TLS: %s", self.problem)
             note_change(Kind.POLICY, "INVALID_ARGUMENT", str(error))
             return False
+        self.problem = ""
         if serials == self._state[0]:
             return False
         self._state = (serials, {})

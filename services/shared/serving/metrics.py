@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from services.shared.files.sealed.own import sealing_problem
 from services.shared.own_version import own_version
 from services.shared.security.audit.log import own_audit
-from services.shared.security.own import own_tls
+from services.shared.security.own import own_tls, security_problem
 from services.shared.serving.callers.counting import Callers
 from services.shared.serving.calls import Calls, ended, under_way
 from services.shared.serving.connections import Connections, by_reason
@@ -230,6 +230,12 @@ class Metrics:
             "sealing_keys_unusable",
             "1 while the file of sealing keys is gone or can't be used, so that it would not start anew: an alarm.",
             lambda: bool(sealing_problem()),
+        )
+        self.gauge(
+            "security_files_unusable",
+            "1 while a file of [tls] or [tokens], or the address of token keys, can't be used as it is, so that what "
+            "was there before goes on: an alarm.",
+            lambda: bool(security_problem()),
         )
         self.counter(
             "audit_records", "Records of the audit log.", lambda: 0 if (log := own_audit()) is None else log.written

@@ -8,7 +8,7 @@ from fasttree.v1 import coordinator_pb2
 from services.shared.files.sealed.own import sealing_problem
 from services.shared.rules import RULE_VERSION
 from services.shared.security.audit.log import audit_problem
-from services.shared.security.own import certificate_expires
+from services.shared.security.own import certificate_expires, security_problem
 from services.treenode.node.lifecycle import EndWatches, NodeState, StateChanged
 from services.treenode.node.node import NodeCore
 from services.treenode.node.role import AnswerRefused, Demoted, Promoted
@@ -71,6 +71,7 @@ def status(
         stored_snapshot=stored if stored.place else None,
         certificate_expires=certificate_expires(),
         sealing_problem=sealing_problem(),
+        security_problem=security_problem(),
     )
 
 

@@ -80,6 +80,10 @@ def _without_keys(one: Any) -> None:
     one.sealing_problem = "sealing.key_file = state.keys: there is no such file"
 
 
+def _by_files_of_before(one: Any) -> None:
+    one.security_problem = "policy.json: is no policy; the policy of before goes on"
+
+
 def _silent_node_not_written(cluster: Any) -> None:
     _silent(cluster)
     _not_written(cluster.nodes[1].status)
@@ -113,6 +117,10 @@ def _good_for(one: Any, **left: float) -> None:
         (
             {"answer": _without_keys, "cluster": lambda one: _without_keys(one.nodes[1].status)},
             [("KeysUnusable", True), ("KeysUnusable", True)],
+        ),
+        (
+            {"answer": _by_files_of_before, "cluster": _by_files_of_before},
+            [("SecurityFilesUnusable", True), ("SecurityFilesUnusable", True)],
         ),
         ({"cluster": _silent_node_not_written}, [("ServiceDown", False), ("NodeNotReady", False)]),
         (

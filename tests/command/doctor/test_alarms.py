@@ -32,6 +32,7 @@ _TOLD_BY_STATUS = {
     "FastTreeNodeLags",
     "FastTreeAuditNotWritten",
     "FastTreeKeysUnusable",
+    "FastTreeSecurityFilesUnusable",
     "FastTreeCertificateSoonOver",
     "FastTreeCertificateOver",
 }
@@ -84,6 +85,7 @@ def test_every_alert_that_status_names_has_a_mend() -> None:
         "nodes": [{"node": "n1", "state": "silent", "silent_ms": 5_000, "lag": 20_000, "connected": True, "note": ""}],
         "audit": [{"part": "pusher", "problem": "its disk is full"}],
         "sealing": [{"part": "n1", "problem": "there is no such file"}],
+        "security": [{"part": "pusher", "problem": "policy.json: is no policy"}],
         "certificates": [
             {"part": "pusher", "expires": "2020-01-01T00:00:00Z"},
             {"part": "n1", "expires": _in_days(3)},
@@ -96,7 +98,7 @@ def test_every_alert_that_status_names_has_a_mend() -> None:
         "imports": [{"import_id": 1, "state": "refused", "nodes": []}],
     }
     found = problems_of(cast("ClusterJson", status))
-    assert len(found) == 12
+    assert len(found) == 13
     assert [problem.alert for problem in found if mend_of(problem.alert).startswith("docs/alerts.md,")] == []
 
 

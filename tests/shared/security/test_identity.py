@@ -58,8 +58,26 @@ def test_a_bad_pair_is_told_once_and_the_one_before_serves_on(
     (said,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert f"{folder / 'tls.key'}: it is not the key of {folder / 'tls.crt'}" in said
     assert "goes on with the certificate that is good until" in said
+    assert [f"TLS: {problem}" for problem in tls.problems] == [said]
     lay_out(folder, authority)
     assert tls.look()
+    assert tls.problems == []
+
+
+def test_files_that_are_put_back_as_they_were_are_told(
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "tls"
+    tls = Tls(lay_out(folder, authority))
+    folder.rename(tmp_path / "away")
+    assert not any([tls.look(), tls.look()])
+    (problem,) = tls.problems
+    assert "can't read it" in problem
+    (tmp_path / "away").rename(folder)
+    with caplog.at_level(logging.INFO):
+        assert not tls.look()
+    assert tls.problems == []
+    assert "can be used again" in caplog.text
 
 
 def test_between_the_renewals_of_its_two_files_nothing_is_told(

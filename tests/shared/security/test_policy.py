@@ -256,9 +256,14 @@ def test_a_changed_policy_is_in_force_and_a_bad_one_changes_nothing(
         assert not tls.look_at_policy()
     assert len(caplog.records) == 1
     assert tls.policy.content.name == "closed"
+    assert [f"TLS: {problem}" for problem in tls.problems] == [caplog.messages[0]]
     file.unlink()
     assert not tls.look_at_policy()
     assert tls.policy.content.name == "closed"
+    assert "can't read the policy" in tls.problems[0]
+    write(file, name="closed", allow_rules=[rule], deny_rules=[rule])
+    assert tls.look_at_policy()
+    assert tls.problems == []
 
 
 def test_a_certificate_without_a_role_needs_a_policy(certs: CertificateFolder, tmp_path: Path) -> None:

@@ -200,7 +200,8 @@ def test_a_list_that_can_not_be_used_is_told_and_changes_nothing(
     assert tls is not None
     peer = {"x509_pem_cert": [files.certificate.read_bytes()]}
     assert tls.guard.is_revoked(peer)
-    damaged = certs.revoked.read_bytes().replace(b"\nM", b"\n!", 1)
+    good = certs.revoked.read_bytes()
+    damaged = good.replace(b"\nM", b"\n!", 1)
     for content, said in (
         (b"", "there is no list in it"),
         (damaged, "can't be read"),
@@ -217,8 +218,12 @@ def test_a_list_that_can_not_be_used_is_told_and_changes_nothing(
             assert not tls.look_at_revoked()
         assert [said in record.message for record in caplog.records] == [True]
         assert tls.guard.is_revoked(peer)
+        assert [said in problem for problem in tls.problems] == [True]
         with pytest.raises(TlsError, match=str(certs.revoked)):
             Tls(settings(certs))
+    certs.revoked.write_bytes(good)
+    assert not tls.look_at_revoked()  # they are those of before
+    assert tls.problems == []
 
 
 def test_nobody_is_revoked_by_a_number_of_another_authority(certs: CertificateFolder, tmp_path: Path) -> None:

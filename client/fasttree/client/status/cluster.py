@@ -33,6 +33,14 @@ class SealingProblemJson(TypedDict):
     problem: str
 
 
+class SecurityProblemJson(TypedDict):
+    """A part that goes by what it had before: a file of `[tls]` or `[tokens]`, or the address of token keys, can't be
+    used as it is now."""
+
+    part: str
+    problem: str
+
+
 class DifferenceJson(TypedDict):
     """Nodes that hold other things than others at the same place."""
 
@@ -59,6 +67,7 @@ class ClusterJson(TypedDict):
     audit: list[AuditProblemJson]
     certificates: list[CertificateExpiryJson]
     sealing: list[SealingProblemJson]
+    security: list[SecurityProblemJson]
     differences: list[DifferenceJson]
 
 
@@ -92,6 +101,7 @@ def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPush
         "audit": _audit_json(view, pusher),
         "certificates": _certificates_json(view, pusher),
         "sealing": _sealing_json(view, pusher),
+        "security": _security_json(view, pusher),
         "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
     }
 
@@ -116,18 +126,33 @@ def _sealing_json(
     return [{"part": part, "problem": problem} for part, problem in found if problem]
 
 
+def _security_json(
+    view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None
+) -> list[SecurityProblemJson]:
+    return [
+        {"part": part, "problem": said.security_problem} for part, said in _said(view, pusher) if said.security_problem
+    ]
+
+
 def _certificates_json(
     view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None
 ) -> list[CertificateExpiryJson]:
+    return [
+        {"part": part, "expires": said.certificate_expires.ToJsonString()}
+        for part, said in _said(view, pusher)
+        if said.HasField("certificate_expires")
+    ]
+
+
+def _said(
+    view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None
+) -> list[tuple[str, coordinator_pb2.Cluster | coordinator_pb2.NodeStatus | pusher_pb2.GetPusherResponse]]:
+    """What each part says of itself; what a silent node said last is no news of it."""
     found: list[tuple[str, coordinator_pb2.Cluster | coordinator_pb2.NodeStatus | pusher_pb2.GetPusherResponse]] = []
     found += [("coordinator", view)] if view is not None else []
     found += [("pusher", pusher)] if pusher is not None else []
     found += [(node.address.name, node.status) for node in view.nodes if node.alive] if view is not None else []
-    return [
-        {"part": part, "expires": said.certificate_expires.ToJsonString()}
-        for part, said in found
-        if said.HasField("certificate_expires")
-    ]
+    return found
 
 
 def _difference_json(difference: pusher_pb2.DigestDifference) -> DifferenceJson:

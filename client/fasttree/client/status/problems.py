@@ -79,6 +79,10 @@ def _faults(content: ClusterJson) -> Iterator[Problem]:
         mend = "mend that before it ends: it goes on with the keys that it has, and would not start anew"
         text = f"{each['part']} can't use its file of keys: {each['problem']}: {mend}"
         yield Problem(text=text, alert="FastTreeKeysUnusable", fault=True)
+    for each in content["security"]:
+        mend = "mend that before it ends: see docs/security.md"
+        text = f"{each['part']} goes by what it had before: {each['problem']}: {mend}"
+        yield Problem(text=text, alert="FastTreeSecurityFilesUnusable", fault=True)
     log = content["log"]
     if log is None:
         return

@@ -36,9 +36,16 @@ class Tokens:
         self._wanted = asyncio.Event()
         self._verifier = Verifier(settings, clock, self._wanted.set)
         self._stamps: dict[str, Stamp] = {place: stamp(place) for place in self._files()}
+        #: What is wrong with each place as it is now.
+        self._problems: dict[str, str] = {}
         keys = None if settings.by_url else self._read_keys()
         self._verifier.use(keys=keys, revoked=self._read_revoked())
         logger.info("tokens: of %s, by the keys of %s", settings.issuer, settings.keys)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with its files, or the address, as they are now, a line each."""
+        return list(self._problems.values())
 
     def bearer(self, authorization: str) -> Bearer:
         """As of `Verifier`."""
@@ -69,8 +76,10 @@ class Tokens:
                 else:
                     self._verifier.use(keys=await asyncio.to_thread(self._read_keys))
             except TlsError as error:
-                logger.error("tokens: %s; what was there before goes on", error)
+                self._problems[place] = f"{error}; what was there before goes on"
+                logger.error("tokens: %s", self._problems[place])
                 continue
+            self._problems.pop(place, None)
             logger.info("tokens: %s is another one", place)
             used = True
         return used
@@ -84,9 +93,12 @@ class Tokens:
             try:
                 self._verifier.use(keys=await fetch(settings))
             except KeysError as error:
-                logger.error("tokens: %s; the keys of before, if there were any, go on", error)
+                on = "the keys of before go on" if self._verifier.has_keys else "no token is taken until there are some"
+                self._problems[settings.keys] = f"{error}; {on}"
+                logger.error("tokens: %s", self._problems[settings.keys])
                 wait_s = waits.next_s()
             else:
+                self._problems.pop(settings.keys, None)
                 waits.reset()
                 wait_s = settings.keys_refresh_s
             # What was wanted until now has come, or does not.

@@ -67,6 +67,11 @@ class Verifier:
         self._revoked = self._revoked if revoked is None else revoked
         self._known = {}
 
+    @property
+    def has_keys(self) -> bool:
+        """Without any, every token is refused."""
+        return self._keys.count > 0
+
     def bearer(self, authorization: str) -> Bearer:
         """Who sends that.
 

@@ -79,9 +79,16 @@ async def test_files_that_change_are_taken_and_bad_ones_change_nothing(
     revoked.write_text("sub alice\n")
     assert await tokens.look()
     assert not is_good(tokens, new)
+    assert tokens.problems == []
     os.unlink(revoked)
+    keys.write_text("{")
     assert not await tokens.look()
     assert not is_good(tokens, new)
+    assert {problem.partition(": ")[0] for problem in tokens.problems} == {str(keys), str(revoked)}
+    revoked.write_text("")
+    write_keys(keys, new)
+    assert await tokens.look()
+    assert tokens.problems == []
 
 
 def test_a_process_does_not_start_with_files_that_cannot_be_used(tmp_path: Path) -> None:
@@ -114,9 +121,24 @@ async def test_keys_of_an_address_are_taken_and_the_last_good_ones_stay() -> Non
         before = asked
         await until(lambda: asked > before + 2, "as the address has it")
         assert is_good(tokens, old)
+        assert tokens.problems == [f"{url} answers 500 in place of keys; the keys of before go on"]
         pages[0] = keys_page(new)
         await until(lambda: is_good(tokens, new), "as the address has it")
         assert not is_good(tokens, old)
+        assert tokens.problems == []
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_address_that_never_answered_is_told_with_what_comes_of_it() -> None:
+    async def broken(_: web.Request) -> web.Response:
+        raise web.HTTPInternalServerError
+
+    async with served(broken) as url:
+        tokens = Tokens(TokenSettings.of(**told(url), keys_refresh_s=0.02, keys_pause_s=0.01))
+        running = asyncio.create_task(tokens.run())
+        await until(lambda: bool(tokens.problems), "it has been asked")
+        assert tokens.problems == [f"{url} answers 500 in place of keys; no token is taken until there are some"]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
