@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
+from services.pusher.log.inspection import unopened_ends
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogSealedError, LogStore, LogStoreError
 from services.pusher.settings import PusherSettings
 from services.shared.files.sealed.errors import SealKeyError
+from services.shared.files.sealed.keys import Keys
+from services.shared.files.sealed.own import watch_needs
 from services.shared.files.sealed.survey import check_keys
-from services.shared.personal.needed import check_vault
+from services.shared.personal.needed import check_vault, keys_lacking
 
 
 def open_store(settings: PusherSettings, cluster: str) -> LogStore:
@@ -22,6 +28,7 @@ def open_store(settings: PusherSettings, cluster: str) -> LogStore:
         check_vault(settings.state_path)
     except SealKeyError as error:
         raise LogSealedError(str(error)) from error
+    watch_needs(settings.state_path, _keys_lacking if settings.log.log_store == "sqlite" else keys_lacking)
     store = _opened(settings, cluster)
     try:
         _check_ends(store)
@@ -29,6 +36,14 @@ def open_store(settings: PusherSettings, cluster: str) -> LogStore:
         store.close()
         raise
     return store
+
+
+def _keys_lacking(folder: Path, keys: Keys) -> set[str]:
+    """As `keys_lacking`, with the log that lies beside."""
+    found = keys_lacking(folder, keys)
+    with suppress(LogStoreError):
+        found |= unopened_ends(folder, keys)
+    return found
 
 
 def _check_ends(store: LogStore) -> None:

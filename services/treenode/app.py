@@ -25,10 +25,10 @@ from services.shared.debug.own_pages import own_pages
 from services.shared.debug.pages import DebugPages
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
-from services.shared.files.sealed.own import key_to_seal
+from services.shared.files.sealed.own import key_to_seal, watch_needs
 from services.shared.files.sealed.survey import check_keys
 from services.shared.files.state_folder import lock_folder
-from services.shared.personal.needed import check_vault
+from services.shared.personal.needed import check_vault, keys_lacking
 from services.shared.security.audit.log import begin_audit
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.serving.background import Background
@@ -109,6 +109,7 @@ class TreeNode:
         self._lock: IO[str] = lock_folder(folder)
         check_keys(folder)
         check_vault(folder)
+        watch_needs(folder, keys_lacking)
         self.background = Background()
         self.metrics = node_metrics(self.settings.name, cluster.name)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from services.shared.files.sealed.errors import SealDamagedError
 from services.shared.files.sealed.keys import Keys
 from services.shared.files.sealed.records import key_id_of, opens
-from services.shared.files.sealed.survey import NO_KEY
+from services.shared.files.sealed.survey import NO_KEY, unopened_files
 from services.shared.files.sqlite_words import sqlite_words
 from services.shared.personal.erasing import HAS_VALUE
 from services.shared.personal.generations import Generations, stored_secrets
@@ -64,6 +65,16 @@ def unopened_values(folder: Path, keys: Keys) -> set[str]:
     except sqlite3.Error as error:
         raise VaultError(f"{path} can't be read as a vault: {sqlite_words(error)}") from error
     return {key_id_of(secret) for secret in secrets if not opens(keys, secret)}
+
+
+def keys_lacking(folder: Path, keys: Keys) -> set[str]:
+    """For a process that goes on: the ids of keys that it would lack at a start with these alone, by a folder's files
+    and vault. What can't be read is for whoever needs it. Blocks."""
+    found: set[str] = set()
+    for look in (partial(unopened_files, aside=False), unopened_values):
+        with suppress(OSError, VaultError):
+            found |= look(folder, keys)
+    return found
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from services.shared.files.sealed.keys import Key, Keys
 
 logger = logging.getLogger(__name__)
+
+#: How often it is looked whether something needs a key that the file has no more, in seconds.
+NEEDS_EVERY_S: Final = 10.0
 
 
 class HandedKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,12 @@ class _Process:
     seen: tuple[Stamp, int] = ((0, 0, 0), 0)
     #: What was wrong with it then.
     problem = ""
+    #: What it had when it was last good; this process alone has what else is in `keys`.
+    in_file: Keys | None = None
+    #: By folder, what tells which keys something there needs beside those.
+    needs: ClassVar[dict[Path, Callable[[Path, Keys], set[str]]]] = {}
+    #: What it lacks of those.
+    lacking = ""
 
 
 def begin_sealing(settings: SealingSettings) -> None:
@@ -52,13 +61,14 @@ def begin_sealing(settings: SealingSettings) -> None:
         SealKeyError: It can't be used.
     """
     _Process.settings = settings
-    _Process.keys, _Process.problem = None, ""
+    _Process.keys, _Process.problem, _Process.lacking = None, "", ""
+    _Process.needs.clear()
     if settings.key_file:
         # What a process without keys need not load.
         from services.shared.files.sealed.keys import read_keys
 
         _Process.seen = _look(Path(settings.key_file))
-        _Process.keys = read_keys(Path(settings.key_file))
+        _Process.keys = _Process.in_file = read_keys(Path(settings.key_file))
         if settings.seals:
             logger.info("what is written to disk is sealed, by key %s", _Process.keys.first.key_id)
         else:
@@ -97,8 +107,20 @@ def seal_by(handed: HandedKeys) -> None:
 
 
 def sealing_problem() -> str:
-    """Why the file of keys can't be used as it is now, in one line; empty where it can, or where there is none."""
-    return _Process.problem
+    """Why the file of keys can't be used as it is now, or what it lacks, in one line; empty where all is well, or where
+    there is none."""
+    return _Process.problem or _Process.lacking
+
+
+def watch_needs(folder: Path, lacking: Callable[[Path, Keys], set[str]]) -> None:
+    """From now on a key is told that is taken out of the file while something in that folder needs it yet.
+
+    Args:
+        folder: A state folder.
+        lacking: The ids of keys that something in a folder needs, and that are not among some. It blocks, and raises
+            nothing.
+    """
+    _Process.needs[folder] = lacking
 
 
 def key_to_seal() -> Key | None:
@@ -123,12 +145,16 @@ async def follow_keys() -> None:
     if not _Process.settings.key_file:
         return
     file = Path(_Process.settings.key_file)
+    loop, looked_s = asyncio.get_running_loop(), -NEEDS_EVERY_S
     while True:
         await asyncio.sleep(_Process.settings.reload_s)
         now = await asyncio.to_thread(_look, file)
         if now != _Process.seen:
-            _Process.seen = now
+            _Process.seen, looked_s = now, -NEEDS_EVERY_S
             await asyncio.to_thread(_take, file)
+        if loop.time() - looked_s >= NEEDS_EVERY_S:
+            looked_s = loop.time()
+            await asyncio.to_thread(_look_at_needs)
 
 
 def _look(file: Path) -> tuple[Stamp, int]:
@@ -146,7 +172,8 @@ def _take(file: Path) -> None:
     before = _Process.keys
     assert before is not None
     try:
-        keys = read_keys(file).with_those_of(before)
+        given = read_keys(file)
+        keys = given.with_those_of(before)
     except SealKeyError as error:
         if str(error) != _Process.problem:
             logger.error("%s; goes on with key %s, and would not start anew", error, before.first.key_id)
@@ -154,6 +181,22 @@ def _take(file: Path) -> None:
         return
     if _Process.problem:
         logger.info("sealing.key_file = %s can be used again", file)
-    _Process.keys, _Process.problem = keys, ""
+    _Process.keys, _Process.in_file, _Process.problem = keys, given, ""
     if keys.first.key_id != before.first.key_id and _Process.settings.seals:
         logger.info("what is written to disk is sealed by key %s from now on", keys.first.key_id)
+
+
+def _look_at_needs() -> None:
+    """What stands in the file is known to be enough where it lacks nothing that this process has."""
+    given, keys = _Process.in_file, _Process.keys
+    lacking: set[str] = set()
+    if given is not None and keys is not None and given.ids != keys.ids:
+        for folder, look in list(_Process.needs.items()):
+            lacking |= look(folder, given)
+    text = ""
+    if given is not None and lacking:
+        named = ", ".join(sorted(lacking))
+        text = f"{given.place}: it lacks key {named}, by which something is sealed yet: put the line back"
+    if text and text != _Process.lacking:
+        logger.error("%s; goes on with it, and would not start anew", text)
+    _Process.lacking = text

@@ -86,12 +86,15 @@ def check_keys(folder: Path) -> None:
             FileCipher.of(header, own_keys(), IMPORT_FILE, str(path))
 
 
-def unopened_files(folder: Path, keys: Keys) -> set[str]:
-    """The ids of keys that sealed a file, and are not among these, or are others there. Blocks. Raises OSError."""
+def unopened_files(folder: Path, keys: Keys, *, aside: bool = True) -> set[str]:
+    """The ids of keys that sealed a file, and are not among these, or are others there. `aside`: whether files count
+    that keep nobody from starting. Blocks. Raises OSError."""
     from services.shared.files.sealed.form import FileCipher
 
     found: set[str] = set()
     for path, header in _headers(folder):
+        if path.parent.name == _ASIDE and not aside:
+            continue
         try:
             FileCipher.of(header, keys, IMPORT_FILE, str(path))
         except SealKeyError:

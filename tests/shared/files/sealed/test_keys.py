@@ -11,12 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from services.shared.files.sealed import own
 from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.keys import new_key_line, parse_keys, read_keys
-from services.shared.files.sealed.own import begin_sealing, follow_keys, key_to_seal, own_keys, sealing_problem
+from services.shared.files.sealed.own import (
+    begin_sealing,
+    follow_keys,
+    key_to_seal,
+    own_keys,
+    sealing_problem,
+    watch_needs,
+)
 from services.shared.files.sealed.records import key_id_of, opened_frames, sealed_frames
 from services.shared.files.sealed.settings import SealingSettings
+from services.shared.personal.needed import keys_lacking
 from services.shared.wire.record import encode_frames
+from tests.shared.files.sealed.own_keys import sealed_file
 from tests.waiting import until
 
 GOOD = base64.b64encode(bytes(range(32))).decode()
@@ -164,6 +174,42 @@ async def test_a_file_that_can_t_be_used_any_more_is_told_and_its_return_too(
             key = key_to_seal()
             assert key is not None
             assert key.key_id == "one"
+        following.cancel()
+    finally:
+        begin_sealing(SealingSettings())
+
+
+async def test_a_key_that_is_taken_out_while_something_needs_it_is_told_until_nothing_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(own, "NEEDS_EVERY_S", 0.0)
+    file = written(tmp_path / "state.keys", f"one {GOOD}\n")
+    snapshots = tmp_path / "state" / "snapshots"
+    (snapshots / "aside").mkdir(parents=True)
+    try:
+        begin_sealing(SealingSettings(key_file=str(file), reload_s=0.001))
+        watch_needs(tmp_path / "state", keys_lacking)
+        keys = own_keys()
+        assert keys is not None
+        for path in (snapshots / "1-2.snapshot", snapshots / "aside" / "1-1.snapshot"):
+            sealed_file(path, b"x", keys)
+        following = asyncio.create_task(follow_keys())
+        old, two = file.read_text(), new_key_line("two")
+        written(tmp_path / "new", two + old).rename(file)
+        await until(lambda: (key := key_to_seal()) is not None and key.key_id == "two", "the new key seals")
+        assert not sealing_problem()
+        written(tmp_path / "new", two).rename(file)
+        await until(lambda: bool(sealing_problem()), "the old one is needed")
+        assert sealing_problem() == (
+            f"sealing.key_file = {file}: it lacks key one, by which something is sealed yet: put the line back"
+        )
+        assert caplog.text.count("goes on with it, and would not start anew") == 1
+        written(tmp_path / "new", two + old).rename(file)
+        await until(lambda: not sealing_problem(), "it is there again")
+        written(tmp_path / "new", two).rename(file)
+        await until(lambda: bool(sealing_problem()), "it is gone again")
+        (snapshots / "1-2.snapshot").unlink()
+        await until(lambda: not sealing_problem(), "nothing needs it any more")
         following.cancel()
     finally:
         begin_sealing(SealingSettings())
