@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from services.pusher.log.inspection import unopened_ends
+from services.pusher.log.inspection import unopened_records
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogSealedError, LogStore, LogStoreError
 from services.pusher.settings import PusherSettings
@@ -42,7 +42,7 @@ def _keys_lacking(folder: Path, keys: Keys) -> set[str]:
     """As `keys_lacking`, with the log that lies beside."""
     found = keys_lacking(folder, keys)
     with suppress(LogStoreError):
-        found |= unopened_ends(folder, keys)
+        found |= unopened_records(folder, keys)
     return found
 
 

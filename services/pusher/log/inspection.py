@@ -33,9 +33,6 @@ _ROWS = 1000
 _SEALS = """
 SELECT substr(frame, 1, ?) FROM log WHERE substr(frame, 1, 1) = ? GROUP BY substr(frame, 6, 56)
 """
-_ENDS = """
-SELECT substr(frame, 1, ?) FROM log WHERE position IN ((SELECT min(position) FROM log), (SELECT max(position) FROM log))
-"""
 _RUN = """
 SELECT count(*), CAST(group_concat(frame, '') AS BLOB)
 FROM (SELECT frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position)
@@ -208,12 +205,6 @@ def unopened_records(place: Path, keys: Keys) -> set[str]:
     LogStoreError."""
     heads = _heads(place, _SEALS, SEALED_HEAD_BYTES, bytes([SEALED]))
     return {key_id_of(head) for head in heads if not opens(keys, head)}
-
-
-def unopened_ends(place: Path, keys: Keys) -> set[str]:
-    """The same of the first and the last record alone, which a start looks at."""
-    heads = _heads(place, _ENDS, SEALED_HEAD_BYTES)
-    return {key_id_of(head) for head in heads if head[:1] == bytes([SEALED]) and not opens(keys, head)}
 
 
 def _heads(place: Path, query: str, *values: int | bytes) -> list[bytes]:

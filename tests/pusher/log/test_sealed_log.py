@@ -13,7 +13,7 @@ from services.pusher.log import damage
 from services.pusher.log.damage import LogCheck
 from services.pusher.log.errors import error_of
 from services.pusher.log.group_commit import AppendProblem, NotStored, Push, not_stored
-from services.pusher.log.inspection import dump_log, seals_in, unopened_ends, unopened_records, verify_log
+from services.pusher.log.inspection import dump_log, seals_in, unopened_records, verify_log
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogDamagedError, LogEnds, LogSealedError
 from services.pusher.opening import open_store
@@ -50,8 +50,6 @@ def test_records_of_every_key_are_read_and_nothing_of_them_is_in_the_files(tmp_p
         assert (found.problems, found.records) == ([], 30)
     assert seals_in(tmp_path) == {"": 10, "one": 10, "two": 10}
     assert unopened_records(tmp_path, keys("two")) == {"one"}
-    assert unopened_ends(tmp_path, keys("two")) == set()  # it begins in clear, and ends by that key
-    assert unopened_ends(tmp_path, keys("one")) == {"two"}
     assert in_files(tmp_path, contents[5][2:])  # it was there before there were keys
     assert not in_files(tmp_path, contents[20][2:])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How often it is looked whether something needs a key that the file has no more, in seconds.
+#: How often it is looked whether something still needs a key that the file has no more, in seconds; seldom where that
+#: takes long, as where it goes through a large log.
 NEEDS_EVERY_S: Final = 10.0
+_SHARE_OF_TIME: Final = 0.01
 
 
 class HandedKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,16 +148,18 @@ async def follow_keys() -> None:
     if not _Process.settings.key_file:
         return
     file = Path(_Process.settings.key_file)
-    loop, looked_s = asyncio.get_running_loop(), -NEEDS_EVERY_S
+    loop, next_s = asyncio.get_running_loop(), 0.0
     while True:
         await asyncio.sleep(_Process.settings.reload_s)
         now = await asyncio.to_thread(_look, file)
         if now != _Process.seen:
-            _Process.seen, looked_s = now, -NEEDS_EVERY_S
+            _Process.seen, next_s = now, 0.0
             await asyncio.to_thread(_take, file)
-        if loop.time() - looked_s >= NEEDS_EVERY_S:
-            looked_s = loop.time()
+        if (began_s := loop.time()) >= next_s:
             await asyncio.to_thread(_look_at_needs)
+            # Where nothing needs one, nothing will: it seals no more.
+            wait_s = max(NEEDS_EVERY_S, (loop.time() - began_s) / _SHARE_OF_TIME) if _Process.lacking else math.inf
+            next_s = loop.time() + wait_s
 
 
 def _look(file: Path) -> tuple[Stamp, int]:
@@ -199,4 +204,6 @@ def _look_at_needs() -> None:
         text = f"{given.place}: it lacks key {named}, by which something is sealed yet: put the line back"
     if text and text != _Process.lacking:
         logger.error("%s; goes on with it, and would not start anew", text)
+    if given is not None and _Process.lacking and not text:
+        logger.info("%s has every key that something needs", given.place)
     _Process.lacking = text

@@ -183,6 +183,8 @@ async def test_a_key_that_is_taken_out_while_something_needs_it_is_told_until_no
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(own, "NEEDS_EVERY_S", 0.0)
+    monkeypatch.setattr(own, "_SHARE_OF_TIME", 1.0)
+    caplog.set_level("INFO")
     file = written(tmp_path / "state.keys", f"one {GOOD}\n")
     snapshots = tmp_path / "state" / "snapshots"
     (snapshots / "aside").mkdir(parents=True)
@@ -210,6 +212,7 @@ async def test_a_key_that_is_taken_out_while_something_needs_it_is_told_until_no
         await until(lambda: bool(sealing_problem()), "it is gone again")
         (snapshots / "1-2.snapshot").unlink()
         await until(lambda: not sealing_problem(), "nothing needs it any more")
+        await until(lambda: caplog.text.count("has every key that something needs") == 2, "each end is told")
         following.cancel()
     finally:
         begin_sealing(SealingSettings())
