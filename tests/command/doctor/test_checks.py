@@ -183,6 +183,16 @@ async def test_what_status_tells_is_told_with_its_mend(cluster: FakeCluster, cli
     ]
 
 
+async def test_a_place_of_snapshots_that_is_not_well_is_told_once_for_all_nodes(
+    cluster: FakeCluster, client: Client, tmp_path: Path
+) -> None:
+    for node in cluster.coordinator.cluster.nodes:
+        node.status.stored_snapshot.place = "s3://company/live"
+        node.status.stored_snapshot.problem = "another cluster of this name stores there too"
+    told = await found_by(of_cluster.standing(await looked(client, tmp_path)))
+    assert told == ["stored snapshots (n1, n2): another cluster of this name stores there too"]
+
+
 async def test_one_node_alone_is_worth_a_look(cluster: FakeCluster, client: Client, tmp_path: Path) -> None:
     del cluster.coordinator.cluster.nodes[1]
     seen = await looked(client, tmp_path)

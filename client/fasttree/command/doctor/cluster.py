@@ -25,6 +25,14 @@ async def standing(seen: Seen) -> AsyncIterator[Finding]:
     for problem in seen.found:
         mend = mend_of(problem.alert) if problem.alert else MAY_NOT
         yield Finding(check="cluster", text=problem.text, mend=mend, alert=problem.alert, fault=problem.fault)
+    stored = seen.content["stored_snapshots"]
+    by_problem: dict[str, list[str]] = {}
+    for each in stored["problems"] if stored is not None else ():
+        by_problem.setdefault(each["problem"], []).append(each["node"])
+    for problem, names in by_problem.items():
+        mend = "docs/operations.md, `Snapshots that outlive all nodes`: reports, updates and peers' snapshots go on"
+        text = f"stored snapshots ({', '.join(names)}): {problem}"
+        yield Finding(check="cluster", text=text, mend=mend, fault=False)
     if seen.has_view and len(seen.content["nodes"]) == 1:
         text = "there is one node alone: nothing stands in for it"
         mend = "add another: `fasttree node add`, docs/operations.md, `Add a node`"
