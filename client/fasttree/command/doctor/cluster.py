@@ -29,9 +29,9 @@ async def standing(seen: Seen) -> AsyncIterator[Finding]:
     by_problem: dict[str, list[str]] = {}
     for each in stored["problems"] if stored is not None else ():
         by_problem.setdefault(each["problem"], []).append(each["node"])
-    for problem, names in by_problem.items():
+    for wrong, names in by_problem.items():
         mend = "docs/operations.md, `Snapshots that outlive all nodes`: reports, updates and peers' snapshots go on"
-        text = f"stored snapshots ({', '.join(names)}): {problem}"
+        text = f"stored snapshots ({', '.join(names)}): {wrong}"
         yield Finding(check="cluster", text=text, mend=mend, fault=False)
     if seen.has_view and len(seen.content["nodes"]) == 1:
         text = "there is one node alone: nothing stands in for it"
