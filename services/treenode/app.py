@@ -107,9 +107,7 @@ class TreeNode:
         self.cluster = cluster
         folder = self.settings.state_path
         self._lock: IO[str] = lock_folder(folder)
-        check_keys(folder)
-        check_vault(folder)
-        watch_needs(folder, keys_lacking)
+        _check_keys(folder)
         self.background = Background()
         self.metrics = node_metrics(self.settings.name, cluster.name)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
@@ -343,6 +341,13 @@ class TreeNode:
             for server in self._servers:
                 await server.set_health(READY, health.ready)
                 await server.set_health(PRIMARY, health.primary)
+
+
+def _check_keys(folder: Path) -> None:
+    """What is sealed there can be read, and whoever takes its key away later is told. Raises SealKeyError."""
+    check_keys(folder)
+    check_vault(folder)
+    watch_needs(folder, keys_lacking)
 
 
 def _traces(node: str) -> AppliedTraces | None:

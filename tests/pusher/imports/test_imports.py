@@ -181,26 +181,6 @@ async def test_rollback_takes_the_file_before_with_the_updates_since(tmp_path: P
         assert nodes[1].files[3] == FILE
 
 
-async def test_a_rollback_to_an_import_that_carried_nothing_asks_no_node_what_it_carried(
-    tmp_path: Path, nodes: list[FakeNode]
-) -> None:
-    """The tree of the newer import may hold what the file of the older one has: it would count twice."""
-    for node in nodes:
-        node.tree.members.update({f"M{number}": ("", number) for number in range(5)})
-    async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
-        await connected(pusher)
-        await push(stub, orders(0, 5))
-        await upload(stub, FILE, as_of_position=4)
-        await ended(stub)
-        await upload(stub, b"member_id\nZ\n", name="worse.csv", as_of_position=4)
-        await ended(stub)
-        await stub.RollbackImport(pusher_pb2.RollbackImportRequest())
-        assert (await ended(stub)).state == pusher_pb2.IMPORT_STATE_DONE
-        asked = {load.manifest.import_id: load for load in nodes[0].loads if not load.manifest.carried_positions}
-        assert {key: load.manifest.carried_known for key, load in asked.items()} == {1: False, 2: False, 3: True}
-        assert {asked[number].carried_of_import_id for number in (1, 2)} == {0, 1}
-
-
 async def test_an_export_that_was_overtaken_is_refused(tmp_path: Path, nodes: list[FakeNode]) -> None:
     """What was held when it was taken may be in the newer tree by now, and would be lost."""
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
