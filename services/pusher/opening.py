@@ -11,9 +11,7 @@ from services.pusher.log.store import LogSealedError, LogStore, LogStoreError
 from services.pusher.settings import PusherSettings
 from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.keys import Keys
-from services.shared.files.sealed.own import watch_needs
-from services.shared.files.sealed.survey import check_keys
-from services.shared.personal.needed import check_vault, keys_lacking
+from services.shared.personal.needed import check_folder, keys_lacking
 
 
 def open_store(settings: PusherSettings, cluster: str) -> LogStore:
@@ -24,11 +22,9 @@ def open_store(settings: PusherSettings, cluster: str) -> LogStore:
         LogSealedError: It is sealed by a key that is not here, or an import file beside it is.
     """
     try:
-        check_keys(settings.state_path)
-        check_vault(settings.state_path)
+        check_folder(settings.state_path, _keys_lacking if settings.log.log_store == "sqlite" else None)
     except SealKeyError as error:
         raise LogSealedError(str(error)) from error
-    watch_needs(settings.state_path, _keys_lacking if settings.log.log_store == "sqlite" else keys_lacking)
     store = _opened(settings, cluster)
     try:
         _check_ends(store)

@@ -25,10 +25,9 @@ from services.shared.debug.own_pages import own_pages
 from services.shared.debug.pages import DebugPages
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
-from services.shared.files.sealed.own import key_to_seal, watch_needs
-from services.shared.files.sealed.survey import check_keys
+from services.shared.files.sealed.own import key_to_seal
 from services.shared.files.state_folder import lock_folder
-from services.shared.personal.needed import check_vault, keys_lacking
+from services.shared.personal.needed import check_folder
 from services.shared.security.audit.log import begin_audit
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.serving.background import Background
@@ -107,7 +106,7 @@ class TreeNode:
         self.cluster = cluster
         folder = self.settings.state_path
         self._lock: IO[str] = lock_folder(folder)
-        _check_keys(folder)
+        check_folder(folder)
         self.background = Background()
         self.metrics = node_metrics(self.settings.name, cluster.name)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
@@ -341,13 +340,6 @@ class TreeNode:
             for server in self._servers:
                 await server.set_health(READY, health.ready)
                 await server.set_health(PRIMARY, health.primary)
-
-
-def _check_keys(folder: Path) -> None:
-    """What is sealed there can be read, and whoever takes its key away later is told. Raises SealKeyError."""
-    check_keys(folder)
-    check_vault(folder)
-    watch_needs(folder, keys_lacking)
 
 
 def _traces(node: str) -> AppliedTraces | None:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from services.shared.files.sealed.errors import SealDamagedError
 from services.shared.files.sealed.keys import Keys
+from services.shared.files.sealed.own import watch_needs
 from services.shared.files.sealed.records import key_id_of, opens
-from services.shared.files.sealed.survey import NO_KEY, unopened_files
+from services.shared.files.sealed.survey import NO_KEY, check_keys, unopened_files
 from services.shared.files.sqlite_words import sqlite_words
 from services.shared.personal.erasing import HAS_VALUE
 from services.shared.personal.generations import Generations, stored_secrets
 from services.shared.personal.row_forms import CLEAR_ROWS, Place, sealed_bounds
 from services.shared.personal.vault import FILE_NAME, VaultError
+
+
+def check_folder(folder: Path, lacking: Callable[[Path, Keys], set[str]] | None = None) -> None:
+    """For a start: whether every key is here that something in a folder needs; who takes one away later is told of it.
+    Blocks.
+
+    Args:
+        folder: The process's own.
+        lacking: As `keys_lacking`, of more than that.
+
+    Raises:
+        SealKeyError: One is not.
+    """
+    check_keys(folder)
+    check_vault(folder)
+    watch_needs(folder, lacking or keys_lacking)
 
 
 def check_vault(folder: Path) -> None:

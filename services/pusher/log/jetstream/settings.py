@@ -54,6 +54,6 @@ class JetstreamSettings(Settings, frozen=True, kw_only=True):
     nats_connect_timeout_s: Seconds = 2.0
     #: How long a server may take to answer, in seconds; then another one is asked.
     nats_request_timeout_s: Seconds = 3.0
-    #: How long a write waits for servers that are away, or for a majority of them, in seconds, before it is refused: less
-    #: than a client waits by default (30 s), which is so told why.
+    #: How long a write waits for servers that are away, or for a majority of them, in seconds, before it is refused:
+    #: less than a client waits by default (30 s), which is so told why.
     nats_patience_s: Seconds = 25.0
