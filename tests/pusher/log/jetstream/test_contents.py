@@ -239,7 +239,7 @@ def test_many_files_of_ids_are_merged(tmp_path: Path) -> None:
         ids, contents = ids_and_contents(orders(first, 10))
         index.add(first, ids, [content_hash(content) for content in contents])
     assert len(list(index.folder.glob("*.ids"))) < 40
-    while (take_merged := index.merge()) is not None:
+    while (take_merged := index.merge(bool)) is not None:
         take_merged()
     found = index.find([f"order-{number}" for number in range(2000)])
     assert sorted(position for position, _ in found.values()) == list(range(1, 1001))
