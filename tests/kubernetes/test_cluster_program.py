@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +38,26 @@ def test_a_number_that_is_anothers_by_now_is_not_ended(tmp_path: Path) -> None:
         assert run(tmp_path, "stop").returncode == 0
         assert stranger.poll() is None
         stranger.kill()
+
+
+def test_whoever_runs_a_command_and_is_asked_to_end_ends_both(tmp_path: Path) -> None:
+    program = f"""
+import pathlib, sys
+from tests.kubernetes.cluster import __main__ as cluster
+cluster.start = lambda nodes, images: None
+cluster.stop = pathlib.Path({str(tmp_path / "stopped")!r}).touch
+cluster.command_inside = lambda command: command
+sys.argv = ["cluster", "run", "--", "sh", "-c", "echo $$; exec sleep 600"]
+sys.exit(cluster.main())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        command = int(running.stdout.readline())
+        running.terminate()
+        assert running.wait() == 128 + signal.SIGTERM
+    assert (tmp_path / "stopped").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(command, 0)
 
 
 def test_nothing_runs_inside_of_no_cluster(tmp_path: Path) -> None:

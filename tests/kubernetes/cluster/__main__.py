@@ -130,6 +130,8 @@ def main() -> int:
                 command = command_inside(given.arguments)
                 os.execvp(command[0], command)
             case "run":
+                # Asked to end, it ends the command and the cluster as well.
+                signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
                 try:
                     start(given.nodes, given.image)
                     return subprocess.run(command_inside(given.arguments), check=False).returncode
