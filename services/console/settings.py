@@ -84,6 +84,8 @@ class DrillSettings(Settings, frozen=True, kw_only=True):
     drill_reads_per_s: Annotated[float, Meta(ge=1, le=2_000)] = 200.0
     #: Orders a second, for a member of the drill's own.
     drill_orders_per_s: Annotated[float, Meta(ge=1, le=2_000)] = 100.0
+    #: A drill's read that is not answered within that has failed, in seconds.
+    drill_read_timeout_s: Seconds = 2.0
     #: Patience of each step, in seconds.
     drill_wait_s: Seconds = 60.0
 

@@ -12,6 +12,7 @@ import pytest
 from fasttree.client import Client, Endpoints, NodeEndpoint, NotFoundError, update_from_json
 from fasttree.client.calls.streams import broken
 from fasttree.client.drill.drill import Drill
+from fasttree.client.drill.load import Load
 from fasttree.client.drill.node_process import for_node
 from fasttree.client.errors import call_error
 from fasttree.command.session import Session
@@ -66,7 +67,7 @@ class Away:
 
 def drill_of(client: Away, wait_s: float) -> Drill:
     """One that has been broken off under load."""
-    drill = Drill(cast("Client", client), None, rates=(1, 1), wait_s=wait_s)
+    drill = Drill(cast("Client", client), None, load=Load(1, 1), wait_s=wait_s)
     drill._primary_before = "n1"
     return drill
 

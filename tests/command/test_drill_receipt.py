@@ -12,6 +12,7 @@ from aiohttp import web
 from fasttree.client import Client, Endpoints, NodeEndpoint
 from fasttree.client.drill import receipt
 from fasttree.client.drill.drill import Drill
+from fasttree.client.drill.load import Load
 from fasttree.client.drill.looks import NotTriedError, hits_in_logs, newest_import, traffic_is_the_primarys
 from fasttree.client.drill.receipt import DrillError, Step, results
 from fasttree.command.cluster.drill import print_receipt
@@ -141,7 +142,7 @@ async def test_logs_that_can_not_be_had_are_told_from_silent_ones(tmp_path: Path
 async def test_what_one_look_finds_wrong_keeps_no_other_from_being_tried() -> None:
     cluster = Cluster({"n1": 3, "n2": 2}, ("n2",))
     cluster.endpoints = Endpoints(nodes=(NodeEndpoint(name="n1"),))
-    drill = Drill(cast("Client", cluster), None, rates=(1, 1), wait_s=0.2)
+    drill = Drill(cast("Client", cluster), None, load=Load(1, 1), wait_s=0.2)
     await drill._look()
     assert [(step.name, step.good) for step in drill.steps] == [(receipt.IMPORTED, False), (receipt.TRAFFIC, False)]
     assert drill.not_tried[receipt.HITS] == "the endpoints file names no HTTP port of n1"

@@ -334,7 +334,7 @@ async def test_the_drill_on_a_live_cluster(tmp_path: Path) -> None:
         assert refused.code == 1
         assert (await fasttree("status", "--json")).json["log"]["position"] == 1
         await a_killed_drill_is_told_and_undone(fasttree, tmp_path, before)
-        ran = await fasttree("drill", "--json", "--yes")
+        ran = await fasttree("drill", "--json", "--yes", "--read-timeout", "30")
         assert ran.code == 0, ran.err
         steps = {step["step"]: step for step in ran.json["steps"]}
         assert ran.json["good"] is True

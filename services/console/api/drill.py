@@ -15,6 +15,7 @@ from aiohttp import web
 
 from fasttree.client import Client, Endpoints, FailedPreconditionError
 from fasttree.client.drill.drill import Drill, Unfinished
+from fasttree.client.drill.load import Load
 from fasttree.client.drill.killing import KillProcess
 from fasttree.client.drill.receipt import Step, receipt_json
 from fasttree.client.status.problems import Problem
@@ -137,7 +138,11 @@ class DrillPages:
         drill = Drill(
             in_name(request, client),
             KillProcess(self._read) if kill else None,
-            rates=(self._settings.drill_reads_per_s, self._settings.drill_orders_per_s),
+            load=Load(
+                self._settings.drill_reads_per_s,
+                self._settings.drill_orders_per_s,
+                self._settings.drill_read_timeout_s,
+            ),
             wait_s=self._settings.drill_wait_s,
             begins=lambda name: logger.info("drill: %s", name),
             kills_none=_NO_KILL if self._settings.endpoints_file else _NOT_HERE,
@@ -193,7 +198,7 @@ class DrillPages:
         """In the console's own name: whoever began it may be gone."""
         unfinished, begun_ms = left
         client = self._open_client(None)
-        drill = Drill(client, None, rates=(1, 1), wait_s=self._settings.drill_wait_s, keeps=self._keep)
+        drill = Drill(client, None, load=Load(1, 1), wait_s=self._settings.drill_wait_s, keeps=self._keep)
         self._newest = begun = _Begun(drill, before_ms=begun_ms)
         logger.warning("a drill was left undone: its member %s, primary was %s", *unfinished)
         begun.task = asyncio.create_task(self._undoing(begun, client, unfinished), name="the undoing of a drill")

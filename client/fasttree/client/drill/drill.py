@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from fasttree.client.client import Client
 from fasttree.client.counts import counted
 from fasttree.client.drill.killing import Killing
-from fasttree.client.drill.load import Orders, Reads
+from fasttree.client.drill.load import Load, Orders, Reads
 from fasttree.client.drill.looks import NotTriedError, hits_in_logs, newest_import, traffic_is_the_primarys
 from fasttree.client.drill.receipt import (
     BACK,
@@ -69,18 +69,18 @@ class Drill:
         client: Client,
         killing: Killing | None,
         *,
-        rates: tuple[float, float],
+        load: Load,
         wait_s: float,
         begins: Callable[[str], None] = lambda _: None,
         kills_none: str = "--no-kill",
         keeps: Callable[[Unfinished | None], Awaitable[None]] = _forgets,
     ) -> None:
-        """`killing`: who kills the primary; None: nobody does, and `kills_none` says why. `rates`: reads and orders a
-        second. `wait_s`: the patience of a step. `begins`: told each step's name. `keeps`: told what would have to be
+        """`killing`: who kills the primary; None: nobody does, and `kills_none` says why. `load`: what it
+        reads and pushes. `wait_s`: the patience of a step. `begins`: told each step's name. `keeps`: told what would have to be
         undone before anything is changed, and None once all is as it was; may raise DrillError."""
         self._client = client
         self._killing = killing
-        self._reads_per_s, self._orders_per_s = rates
+        self._load = load
         self._wait_s = wait_s
         self._begins = begins
         self._keeps = keeps
@@ -190,8 +190,8 @@ class Drill:
 
     async def _with_load(self) -> None:
         member = self._name[:32]
-        reads = Reads(self._client.endpoints.vip, member, self._reads_per_s, self._client.tls)
-        orders = Orders(self._client, member, self._name, self._orders_per_s)
+        reads = Reads(self._client.endpoints.vip, member, self._load, self._client.tls)
+        orders = Orders(self._client, member, self._name, self._load)
         async with reads, orders:
             await asyncio.sleep(_SETTLE_S)
             async with self._step(SWITCHOVER) as step:

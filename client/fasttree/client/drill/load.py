@@ -7,7 +7,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Self
+from typing import NamedTuple, Self
 
 import grpc
 
@@ -16,7 +16,17 @@ from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.client import Client
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 
-READ_DEADLINE_S = 2.0
+class Load(NamedTuple):
+    """What a drill reads and pushes meanwhile, and its patience."""
+
+    reads_per_s: float
+    orders_per_s: float
+    #: A read that is not answered within that has failed, in seconds.
+    read_timeout_s: float = 2.0
+
+
+#: A drill that came later than that to its own work says so.
+_LATE_S = 0.5
 #: For the receipts of what was pushed, where a drill ends early.
 _FINISH_S = 30.0
 
@@ -24,11 +34,11 @@ _FINISH_S = 30.0
 class Reads:
     """Reads one member at a steady rate, without retries: what a plain client of the VIP would see."""
 
-    def __init__(self, vip: str, member_id: str, reads_per_s: float, tls: TlsFiles | None = None) -> None:
+    def __init__(self, vip: str, member_id: str, load: Load, tls: TlsFiles | None = None) -> None:
         self._channels = Channels(tls)
         self._stub: report_pb2_grpc.ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(self._channels.to(vip))
         self._request = report_pb2.GetMemberRequest(member_id=member_id)
-        self._pause_s = 1 / reads_per_s
+        self._pause_s, self._timeout_s = 1 / load.reads_per_s, load.read_timeout_s
         self._calls: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
         #: (sent, answered) of each good read, seconds on the monotonic clock.
@@ -60,7 +70,7 @@ class Reads:
     async def _read(self) -> None:
         sent = time.monotonic()
         try:
-            await self._stub.GetMember(self._request, timeout=READ_DEADLINE_S)
+            await self._stub.GetMember(self._request, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
             self.failures[f"{error.code().name}: {error.details()}"] += 1
             return
@@ -69,7 +79,7 @@ class Reads:
     @property
     def own_fault(self) -> str:
         """What a drill says where it came too late to its own work for its figures to mean much."""
-        if self.late_s_max < READ_DEADLINE_S / 4:
+        if self.late_s_max < _LATE_S:
             return ""
         return (
             f"; the drill itself came {self.late_s_max:.1f} s late to its own work: this machine is too busy, drill "
@@ -90,11 +100,11 @@ class Reads:
 class Orders:
     """Orders of one hundredth each for one member, pushed by the clock; counts those with a receipt."""
 
-    def __init__(self, client: Client, member_id: str, name: str, orders_per_s: float) -> None:
+    def __init__(self, client: Client, member_id: str, name: str, load: Load) -> None:
         self._client = client
         self._member_id = member_id
         self._name = name
-        self._pause_s = 1 / orders_per_s
+        self._pause_s = 1 / load.orders_per_s
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.acknowledged = 0

@@ -13,6 +13,7 @@ import click
 
 from fasttree.client.drill.drill import Drill, Unfinished
 from fasttree.client.drill.killing import KillByCommand, Killing, KillProcess
+from fasttree.client.drill.load import Load
 from fasttree.client.drill.receipt import DrillJson, Step, receipt_json, results
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.ranges import NumberRange, SecondsRange
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 @click.option("--no-kill", is_flag=True, help="Only the planned switchover.")
 @click.option("--reads", "reads_per_s", type=NumberRange(1, 2_000), default=200.0, show_default=True)
 @click.option("--orders", "orders_per_s", type=NumberRange(1, 2_000), default=100.0, show_default=True)
+@click.option(
+    "--read-timeout",
+    "read_timeout_s",
+    type=SecondsRange(0.1),
+    default=2.0,
+    show_default=True,
+    help="A read that is not answered within that has failed.",
+)
 @click.option("--wait", "wait_s", type=SecondsRange(1.0), default=60.0, show_default=True, help="Patience a step.")
 @click.option("--undo", is_flag=True, help="Begins no drill: takes back what one did whose command was killed.")
 @click.option("--yes", is_flag=True, help="Does not ask first; without a terminal it has to be given.")
@@ -42,6 +51,7 @@ def drill(
     no_kill: bool,
     reads_per_s: float,
     orders_per_s: float,
+    read_timeout_s: float,
     wait_s: float,
     undo: bool,
     yes: bool,
@@ -57,24 +67,25 @@ def drill(
     if undo and (no_kill or kill_command is not None):
         raise click.UsageError("--undo begins no drill: leave out --no-kill and --kill-command.")
     killing = None if no_kill else KillByCommand(kill_command) if kill_command else KillProcess(session.endpoints)
+    load = Load(reads_per_s, orders_per_s, read_timeout_s)
     with contextlib.closing(open_journal(session)) as journal:
         if undo:
             if journal.unfinished is None:
                 raise CommandError("there is nothing to undo: no drill from here was left in the middle")
-            _run(session, journal, None, (reads_per_s, orders_per_s), wait_s, journal.unfinished[0])
+            _run(session, journal, None, load, wait_s, journal.unfinished[0])
             return
         if journal.unfinished is not None:
             raise CommandError(said(journal.unfinished))
         if not yes:
             _ask(session, kill=not no_kill, orders_per_s=orders_per_s)
-        _run(session, journal, killing, (reads_per_s, orders_per_s), wait_s)
+        _run(session, journal, killing, load, wait_s)
 
 
 def _run(
     session: Session,
     journal: Journal,
     killing: Killing | None,
-    rates: tuple[float, float],
+    load: Load,
     wait_s: float,
     left: Unfinished | None = None,
 ) -> None:
@@ -93,7 +104,7 @@ def _run(
             drill = Drill(
                 client,
                 killing,
-                rates=rates,
+                load=load,
                 wait_s=wait_s,
                 begins=lambda name: progress.line(f"drill: {name}"),
                 kills_none="--no-kill" if left is None else "--undo",
