@@ -29,7 +29,7 @@ async def test_a_drill_that_was_held_up_itself_says_so() -> None:
 
 async def test_a_read_that_nobody_answers_has_failed_after_its_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = "127.0.0.1:{}".format(silent.getsockname()[1])
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
         async with Reads(address, "m1", Load(100.0, 1.0, read_timeout_s=0.05)) as reads:
             await until(lambda: bool(reads.failures), "a read that failed")
     assert [said.partition(":")[0] for said in reads.failures] == ["DEADLINE_EXCEEDED"]

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from fasttree.client import Client, Endpoints, FailedPreconditionError
 from fasttree.client.drill.drill import Drill, Unfinished
-from fasttree.client.drill.load import Load
 from fasttree.client.drill.killing import KillProcess
+from fasttree.client.drill.load import Load
 from fasttree.client.drill.receipt import Step, receipt_json
 from fasttree.client.status.problems import Problem
 from services.console.drills.journal import Journal

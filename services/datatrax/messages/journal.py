@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from services.datatrax.messages.events import Fate, Note, Phase
-from services.shared.files.sqlite_words import primary_code, sqlite_words
+from services.shared.files.sqlite_words import primary_code, sqlite_with_mend, sqlite_words
 from services.shared.serving.errors import ResourceExhaustedError
 from services.shared.serving.process import StartupError
 
@@ -145,9 +145,7 @@ class Journal:
         """What an error of SQLite means: that the disk is full or fails, or a fault of this program."""
         if primary_code(error) == sqlite3.SQLITE_ERROR:
             return error
-        return ResourceExhaustedError(
-            f"can't use {self.path}: {sqlite_words(error)}; make room on its disk", reason="DISK_FULL"
-        )
+        return ResourceExhaustedError(f"can't use {self.path}: {sqlite_with_mend(error)}", reason="DISK_FULL")
 
     def close(self) -> None:
         """It is not used any more."""

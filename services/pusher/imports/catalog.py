@@ -15,6 +15,7 @@ from services.pusher.imports.places import KnownImport
 from services.pusher.log.errors import error_of
 from services.pusher.log.store import LogStore, LogStoreError, StoredImport
 from services.pusher.log.writer import LogWriter
+from services.shared.domain.sentences import with_mend
 from services.shared.files.import_source import HeldImport
 from services.shared.rules import RulesHistory
 from services.shared.serving.errors import (
@@ -160,7 +161,7 @@ class ImportCatalog:
             await keep(manifest)
             await self._save(StoredImport(status, taken=False))
         except OSError as error:
-            raise ResourceExhaustedError(f"the import can't be kept: {error}; make room on the disk") from error
+            raise ResourceExhaustedError(f"the import can't be kept: {with_mend(error)}") from error
         except LogStoreError as error:
             raise error_of(error, "the import can't be kept") from error
         return manifest

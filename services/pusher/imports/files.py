@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.shared.domain.sentences import system_words
+from services.shared.domain.sentences import with_mend
 from services.shared.files.checksums import content_sha256
 from services.shared.files.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, make_chunk, take_file
 from services.shared.files.durable import link_durably, remove_leftovers
@@ -123,9 +123,7 @@ class ImportFiles(ImportFileStore):
         except ChunkDamagedError as error:
             raise DataLossError(f"{header.file_name}: {error}; upload it again") from error
         except OSError as error:
-            raise ResourceExhaustedError(
-                f"{header.file_name} can't be written: {system_words(error)}; make room on the disk"
-            ) from error
+            raise ResourceExhaustedError(f"{header.file_name} can't be written: {with_mend(error)}") from error
 
     async def copy_in(self, file: Path, file_name: str) -> tuple[Path, types_pb2.ImportManifest]:
         """Takes a file in from this machine's disk, as `receive`.

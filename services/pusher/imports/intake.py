@@ -19,7 +19,7 @@ from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.since_export import SinceExport
 from services.pusher.log.store import LogStore
 from services.pusher.personal.opening import PusherVault
-from services.shared.domain.sentences import system_words
+from services.shared.domain.sentences import with_mend
 from services.shared.mapping.canonical import KnownColumns
 from services.shared.mapping.kept import KeptProfiles
 from services.shared.mapping.profile import Profile, ProfileError, profile_of
@@ -88,9 +88,7 @@ class ImportIntake:
         try:
             part, manifest = await self._in_form(part, manifest, profile)
         except OSError as error:
-            raise ResourceExhaustedError(
-                f"{header.file_name} can't be written: {system_words(error)}; make room"
-            ) from error
+            raise ResourceExhaustedError(f"{header.file_name} can't be written: {with_mend(error)}") from error
         manifest.as_of_position, manifest.remark = position, remark
         return await self._add(part, manifest)
 

@@ -53,6 +53,7 @@ from services.pusher.log.store import (
 )
 from services.pusher.log.stored.frames import update_bytes
 from services.shared.clock import RunningTime
+from services.shared.domain.sentences import with_mend
 from services.shared.wire.record import RecordDamagedError, checksum
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class SqliteLog(EngineLog):
         try:
             self._begin_to_write(fence)
         except OSError as error:
-            raise StoreFullError(f"can't write beside {self.path}: {error}; make room on its disk") from error
+            raise StoreFullError(f"can't write beside {self.path}: {with_mend(error)}") from error
 
     def _look_again(self) -> None:
         self._ids.refresh(self._writer.connection)

@@ -1,7 +1,8 @@
-"""How a message shows the value that it refuses, and says a number of things."""
+"""How a message shows the value that it refuses, says what went wrong with a file, and says a number of things."""
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Final
 
@@ -13,6 +14,19 @@ SHAPELESS: Final = (
 )
 #: Also bytes of a file's name that are no UTF-8, which Python tells as lone surrogates and can't write down.
 _SHAPELESS = re.compile(f"[{SHAPELESS}\\ud800-\\udfff]")
+#: A disk, or a share of one, that is full.
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+ROOM_MEND: Final = "make room there"
+RIGHTS_MEND: Final = "mend the rights there"
+DISK_MEND: Final = "look after that disk"
+_MENDS: Final = {
+    **dict.fromkeys((*NO_ROOM, errno.EFBIG), ROOM_MEND),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), RIGHTS_MEND),
+    errno.EROFS: "have it mounted so that it can be written",
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "bring that folder back"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow this process more open files"),
+    **dict.fromkeys((errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT), "look after the mount"),
+}
 
 
 def is_plain(text: str) -> bool:
@@ -47,6 +61,11 @@ def system_words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
+
+
+def with_mend(error: OSError) -> str:
+    """What went wrong with a file, and what ends that: "No space left on device; make room there"."""
+    return f"{system_words(error)}; {_MENDS.get(error.errno or 0, DISK_MEND)}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

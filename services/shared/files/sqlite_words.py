@@ -1,9 +1,11 @@
-"""What SQLite's errors mean, in words for operators."""
+"""What SQLite's errors mean and what mends them, in words for operators."""
 
 from __future__ import annotations
 
 import sqlite3
 from typing import Final
+
+from services.shared.domain.sentences import DISK_MEND, RIGHTS_MEND, ROOM_MEND
 
 _WORDS: Final = {
     sqlite3.SQLITE_FULL: "there is no room",
@@ -17,6 +19,26 @@ _WORDS: Final = {
     sqlite3.SQLITE_NOTADB: "it is no database",
     sqlite3.SQLITE_NOMEM: "memory is short",
 }
+
+_SQLITE_MENDS: Final = {
+    sqlite3.SQLITE_FULL: ROOM_MEND,
+    # Also of a full disk, where the file that could not grow is the index of its own log.
+    sqlite3.SQLITE_IOERR: "look after that disk, or make room there",
+    sqlite3.SQLITE_CANTOPEN: RIGHTS_MEND,
+    sqlite3.SQLITE_READONLY: RIGHTS_MEND,
+    sqlite3.SQLITE_PERM: RIGHTS_MEND,
+    sqlite3.SQLITE_BUSY: "end that one, or try again",
+    sqlite3.SQLITE_LOCKED: "end that one, or try again",
+    sqlite3.SQLITE_CORRUPT: "bring back a whole copy",
+    sqlite3.SQLITE_NOTADB: "bring back a whole copy",
+    sqlite3.SQLITE_NOMEM: "allow this process more",
+}
+
+
+def sqlite_with_mend(error: sqlite3.Error) -> str:
+    """What is wrong, and what ends that: "there is no room; make room there"."""
+    mend = "put it back" if was_moved(error) else _SQLITE_MENDS.get(primary_code(error), DISK_MEND)
+    return f"{sqlite_words(error)}; {mend}"
 
 
 def primary_code(error: sqlite3.Error) -> int:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from services.shared.domain.sentences import system_words
+from services.shared.domain.sentences import NO_ROOM, with_mend
 from services.shared.files.durable import make_folder, remove_durably, remove_empty_folder, write_new_durably
 from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
 from services.shared.objects.places import Place
@@ -22,7 +22,6 @@ Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 #: Of one object, where the folder of all of them can be looked through: somebody else's file, a bad block.
 _OF_ONE = (errno.EACCES, errno.EPERM, errno.EIO)
 #: Opening a socket, or a link that leads to itself.
@@ -145,9 +144,9 @@ class FolderObjects:
         except FileNotFoundError:
             raise
         except OSError as error:
-            if error.errno in _NO_ROOM:
-                raise ResourceExhaustedError(f"{self.place} is full: {system_words(error)}; make room there") from error
-            raise StoreAwayError(self._store, f"{system_words(error)}; look after the folder and its rights") from error
+            if error.errno in NO_ROOM:
+                raise ResourceExhaustedError(f"{self.place} is full: {with_mend(error)}") from error
+            raise StoreAwayError(self._store, with_mend(error)) from error
 
 
 def _open_regular(path: Path) -> BinaryIO:

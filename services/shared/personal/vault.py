@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
-from services.shared.files.sqlite_words import sqlite_words
+from services.shared.files.sqlite_words import sqlite_with_mend
 from services.shared.personal.beside import sweep
 from services.shared.personal.erasing import HAS_VALUE, blank_salt, blank_values, keep_salt, stored_salt
 from services.shared.personal.generations import CLEAR_VERSION, SEALED_VERSION, Generations, version_of
@@ -368,10 +368,7 @@ class Vault:
         try:
             yield
         except sqlite3.Error as error:
-            words = sqlite_words(error)
-            raise VaultError(
-                f"personal columns: {self._path}: {words}; make room there, or bring back a copy"
-            ) from error
+            raise VaultError(f"personal columns: {self._path}: {sqlite_with_mend(error)}") from error
         except SealKeyError as error:
             raise VaultError(f"personal columns: {error}") from error
         except SealDamagedError as error:

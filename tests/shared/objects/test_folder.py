@@ -109,7 +109,7 @@ async def test_an_object_that_can_not_be_read_says_nothing_of_the_others(
     assert await objects.sizes("b-1") == {}
     assert await objects.get("a-1/0", 100) == b"x"
     refused = f"{mount}/company"
-    with pytest.raises(StoreAwayError, match="Permission denied; look after the folder and its rights"):
+    with pytest.raises(StoreAwayError, match="Permission denied; mend the rights there"):
         await objects.get("a-1/0", 100)
     with pytest.raises(StoreAwayError, match="Permission denied"):
         await objects.sizes("")

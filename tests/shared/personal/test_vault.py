@@ -161,7 +161,7 @@ def test_an_erasure_is_known_until_the_log_has_it(tmp_path: Path) -> None:
 
 def test_what_is_no_vault_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "personal.db").write_bytes(b"something else" * 1_000)
-    with pytest.raises(VaultError, match=r"personal.db: it is no database; make room"):
+    with pytest.raises(VaultError, match=r"personal.db: it is no database; bring back a whole copy"):
         opened(tmp_path)
 
 

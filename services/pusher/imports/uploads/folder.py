@@ -30,7 +30,7 @@ from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import FileTooLargeError
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.uploads.whole import ends_within_a_line
-from services.shared.domain.sentences import counted, plain, system_words
+from services.shared.domain.sentences import NO_ROOM, counted, plain, system_words, with_mend
 from services.shared.files.arrivals import MARKER, Arrivals, Due, Entry, EntryKind
 from services.shared.files.checksums import file_sha256
 from services.shared.files.durable import (
@@ -63,7 +63,7 @@ _RESULTS_LOOKED_AT = 1_000
 #: How many times `stable_s` a file that ends within a line may stay the same before it is refused.
 _CUT_TIMES = 10
 _PLACES = ("done", "refused")
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+_FOR_NOW = {*NO_ROOM, errno.EMFILE, errno.ENFILE}
 _HOW_IT_ENDED = {
     pusher_pb2.IMPORT_STATE_DONE: "done: every healthy node serves from it",
     pusher_pb2.IMPORT_STATE_REFUSED: "refused: the tree before serves on",
@@ -119,7 +119,7 @@ class UploadFolder:
                 for claimed in await asyncio.to_thread(self._claim_due):
                     await self._try(claimed)
             except OSError as error:
-                self._say(self._folder.name, f"the upload folder {self._folder}: {system_words(error)}; tries again")
+                self._say(self._folder.name, f"the upload folder {self._folder}: {with_mend(error)}; tries again")
             await asyncio.sleep(self._poll_s)
 
     def _say(self, name: str, line: str) -> None:
@@ -143,7 +143,7 @@ class UploadFolder:
                 self._say(
                     each.name, f"{self._folder / each.name!r} can't be moved: {system_words(error)}; put it here anew"
                 )
-                if error.errno in _NO_ROOM:
+                if error.errno in _FOR_NOW:
                     self._arrivals.try_again(each.name)
         return self._claimed()
 
@@ -234,8 +234,8 @@ class UploadFolder:
             self._say(claimed.name, f"{name} can't be taken yet: {system_words(error)}; tries again")
             return
         except OSError as error:
-            if error.errno in _NO_ROOM:
-                self._say(claimed.name, f"{name} can't be taken yet: {system_words(error)}; tries again")
+            if error.errno in _FOR_NOW:
+                self._say(claimed.name, f"{name} can't be taken yet: {with_mend(error)}; tries again")
                 return
             reason = str(error)
         except Exception as error:
@@ -244,7 +244,7 @@ class UploadFolder:
         try:
             await asyncio.to_thread(self._finish, claimed, "refused", f"refused: {reason}\n")
         except OSError as error:
-            self._say(claimed.name, f"{name} is refused and can't be moved: {system_words(error)}; tries again")
+            self._say(claimed.name, f"{name} is refused and can't be moved: {with_mend(error)}; tries again")
 
     async def _take(self, claimed: Path) -> None:
         position, name = _position_and_name(claimed)

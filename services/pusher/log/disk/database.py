@@ -12,7 +12,7 @@ from pathlib import Path
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogDamagedError, LogStoreError, StoreFullError
 from services.pusher.log.stored.frames import update_bytes
-from services.shared.files.sqlite_words import primary_code, sqlite_words
+from services.shared.files.sqlite_words import primary_code, sqlite_with_mend, sqlite_words
 from services.shared.wire.record import RecordDamagedError
 
 SCHEMA_VERSION = 3
@@ -52,7 +52,7 @@ def errors_told(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = primary_code(error)
         if code in NO_ROOM:
-            raise StoreFullError(f"can't write {path}: {sqlite_words(error)}; make room on its disk") from error
+            raise StoreFullError(f"can't write {path}: {sqlite_with_mend(error)}") from error
         if code in _DAMAGED:
             raise LogDamagedError(f"{path} is damaged: {sqlite_words(error)}; bring back a whole copy") from error
         raise

@@ -11,6 +11,7 @@ from services.pusher.log.ids.archive import IdArchive, Merge, RunRow
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, recognized
 from services.pusher.log.store import LogDamagedError, StoreFullError
 from services.pusher.log.stored.frames import update_bytes
+from services.shared.domain.sentences import with_mend
 from services.shared.files.open_file import OpenFile
 from services.shared.wire.record import RecordDamagedError
 
@@ -89,7 +90,7 @@ class TrimmedIds:
         try:
             return self._archive.write([update_id for _, update_id, _ in rows], contents, first)
         except OSError as error:
-            raise StoreFullError(f"can't keep the ids of trimmed records: {error}; make room") from error
+            raise StoreFullError(f"can't keep the ids of trimmed records: {with_mend(error)}") from error
 
     @staticmethod
     def count_in(writer: sqlite3.Connection, row: RunRow) -> None:
@@ -110,7 +111,7 @@ class TrimmedIds:
         try:
             return merge, self._archive.merge(merge, is_over)
         except OSError as error:
-            raise StoreFullError(f"can't merge the ids of trimmed records: {error}; make room") from error
+            raise StoreFullError(f"can't merge the ids of trimmed records: {with_mend(error)}") from error
 
     @staticmethod
     def count_merged(writer: sqlite3.Connection, merge: Merge, row: RunRow) -> None:

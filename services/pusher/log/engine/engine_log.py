@@ -21,6 +21,7 @@ from services.pusher.log.frames import Run, run_of
 from services.pusher.log.store import REPLACED_MAX, Appended, LogEnds, LogStore, StoredImport, StoreFullError
 from services.pusher.log.stored.frames import encoded
 from services.shared.clock import RunningTime
+from services.shared.domain.sentences import with_mend
 
 #: Of ids that were taken: the position and the hash of the content.
 Taken = dict[str, tuple[int, int]]
@@ -179,7 +180,7 @@ class EngineLog(LogStore):
         try:
             self._mark = EndMark(self._mark_path, self.log_id)
         except OSError as error:
-            raise StoreFullError(f"can't write {self._mark_path}: {error}; make room") from error
+            raise StoreFullError(f"can't write {self._mark_path}: {with_mend(error)}") from error
         if self.vouched_for:
             self._mark.write(self._ends.last)
 

@@ -24,6 +24,7 @@ from services.pusher.log.ids.archive import IdArchive, Merge, RunRow
 from services.pusher.log.ids.keys import keys_of
 from services.pusher.log.ids.runs import Entries
 from services.pusher.log.store import StoreFullError
+from services.shared.domain.sentences import with_mend
 from services.shared.files.durable import discard, make_folder
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class IdIndex:
                 self._replace(merge, self._merged(merge))
         except OSError as error:
             if not self._has_told:
-                logger.warning("the index of ids stays in memory: %s takes nothing: %s; make room", self.folder, error)
+                logger.warning("the index of ids stays in memory: %s takes nothing: %s", self.folder, with_mend(error))
             self._has_told = True
             return False
         self._has_told = False
@@ -124,7 +125,7 @@ class IdIndex:
         try:
             row = self._merged(merge, is_over)
         except OSError as error:
-            raise StoreFullError(f"can't merge the index of ids in {self.folder}: {error}; make room") from error
+            raise StoreFullError(f"can't merge the index of ids in {self.folder}: {with_mend(error)}") from error
         return lambda: self._replace(merge, row)
 
     def _merge_due(self) -> Merge | None:

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from services.pusher.log.ids.archive import IdArchive, Merge, RunRow, run_path
 from services.pusher.log.ids.runs import HEADER_BYTES, Entries, Run, write_copy
 from services.pusher.log.store import LogDamagedError, StoreFullError
+from services.shared.domain.sentences import with_mend
 from services.shared.files.durable import make_folder
 from services.shared.postgresql.connecting import Connection
 
@@ -263,7 +264,7 @@ def _room(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreFullError(f"can't keep ids of trimmed records in {folder}: {error}; make room") from error
+        raise StoreFullError(f"can't keep ids of trimmed records in {folder}: {with_mend(error)}") from error
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, bytes]]:

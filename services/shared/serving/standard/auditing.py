@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import grpc
 
+from services.shared.domain.sentences import with_mend
 from services.shared.security.audit.decisions import OPERATIONS, told_of
 from services.shared.security.audit.log import AuditLog, own_audit
 from services.shared.security.audit.records import Entry, Kind
@@ -108,8 +109,8 @@ class WrittenDown:
             raise
         except OSError as error:
             raise NotWrittenDownError(
-                f"nothing was done, for it can't be written down who did it: {error}; make room or mend "
-                f"{self._log.folder} (audit.folder), then ask again",
+                f"nothing was done, for it can't be written down who did it: {with_mend(error)} "
+                f"({self._log.folder}, audit.folder), then ask again",
                 reason="AUDIT_NOT_WRITTEN",
             ) from None
 
