@@ -150,9 +150,7 @@ def test_a_full_disk_keeps_an_erasure_and_a_rotation_from_being_done_and_harms_n
         assert_none_in(folder, started.of_others)
     for refused in (erasures, rotations):
         assert 0 < len(refused) < pages + 4
-        assert all(each.endswith("make room there") for each in refused), (
-            refused
-        )
+        assert all(each.endswith("make room there") for each in refused), refused
 
 
 def test_a_vault_is_written_anew_without_being_held_in_memory(tmp_path: Path) -> None:
