@@ -165,12 +165,8 @@ class Client:
     async def get_import_profile(self, name: str) -> pusher_pb2.ImportProfile:
         """A profile that is kept beside the pusher. Raises InvalidArgumentError where there is none of that name."""
         request = pusher_pb2.GetImportProfileRequest(name=name)
-        answer: pusher_pb2.GetImportProfileResponse = await with_retries(
-            lambda left_s: self._pusher().stub.GetImportProfile(request, timeout=left_s),
-            self._retries,
-            called="GetImportProfile",
-            address=self._address("pusher"),
-            elsewhere=self._pusher(),
+        answer = await self._ask_pusher(
+            "GetImportProfile", lambda stub, left_s: stub.GetImportProfile(request, timeout=left_s)
         )
         return answer.profile
 
@@ -183,13 +179,10 @@ class Client:
 
     async def rollback_import(self) -> types_pb2.ImportManifest:
         """Goes back to the import before the current one: its file under a new id."""
-        address = self._address("pusher")
-        try:
-            answer = await self._pusher().stub.RollbackImport(
-                pusher_pb2.RollbackImportRequest(), timeout=self._retries.timeout_s
-            )
-        except grpc.aio.AioRpcError as error:
-            raise call_error(error, "RollbackImport", address) from error
+        request = pusher_pb2.RollbackImportRequest()
+        answer = await self._ask_pusher(
+            "RollbackImport", lambda stub, left_s: stub.RollbackImport(request, timeout=left_s), once=True
+        )
         return answer.manifest
 
     async def get_pusher(self) -> pusher_pb2.GetPusherResponse:
@@ -219,29 +212,31 @@ class Client:
         return await self._ask_pusher("GetErasure", lambda stub, left_s: stub.GetErasure(request, timeout=left_s))
 
     async def _ask_pusher(
-        self, called: str, ask: Callable[[pusher_pb2_grpc.PusherServiceAsyncStub, float], Awaitable[Answer]]
+        self,
+        called: str,
+        ask: Callable[[pusher_pb2_grpc.PusherServiceAsyncStub, float], Awaitable[Answer]],
+        *,
+        once: bool = False,
     ) -> Answer:
-        """The answer to a call that may be made again."""
-        return await with_retries(
-            lambda left_s: ask(self._pusher().stub, left_s),
-            self._retries,
-            called=called,
-            address=self._address("pusher"),
-            elsewhere=self._pusher(),
-        )
+        """The active pusher's answer. `once`: it must not be asked twice, and is looked for before."""
+        if once:
+            await self._find_active_pusher()
+        return await self._pusher().answer(called, ask, self._retries, once=once)
+
+    async def _find_active_pusher(self) -> None:
+        """The next call goes there. Raises a CallError where there is none."""
+        if self._pusher().are_several:
+            await self.get_pusher()
 
     async def adopt_log(self, reason: str) -> pusher_pb2.AdoptLogResponse:
         """Puts the pusher's log in the place of those that the nodes hold the state of: what it lacks is given up.
 
         Raises FailedPreconditionError where no node holds another past than the log's.
         """
-        address = self._address("pusher")
-        try:
-            return await self._pusher().stub.AdoptLog(
-                pusher_pb2.AdoptLogRequest(reason=reason), timeout=self._retries.timeout_s
-            )
-        except grpc.aio.AioRpcError as error:
-            raise call_error(error, "AdoptLog", address) from error
+        request = pusher_pb2.AdoptLogRequest(reason=reason)
+        return await self._ask_pusher(
+            "AdoptLog", lambda stub, left_s: stub.AdoptLog(request, timeout=left_s), once=True
+        )
 
     async def read_log(self, first_position: int = 1, last_position: int = 0) -> AsyncIterator[treenode_pb2.LogRecord]:
         """Log records in order; on and on where `last_position` is 0. Raises OutOfRangeError, DataLossError.
@@ -250,6 +245,7 @@ class Client:
         """
         request = pusher_pb2.ReadLogRequest(first_position=first_position, last_position=last_position)
         patient_s = self._retries.timeout_s if last_position else None
+        await self._find_active_pusher()
         try:
             async with aclosing(promptly(self._pusher().stub.ReadLog(request), patient_s, patient_s)) as responses:
                 async for response in responses:
@@ -308,22 +304,16 @@ class Client:
 
     async def pause(self) -> None:
         """No elections until `resume`."""
-        await with_retries(
-            lambda left_s: self._coordinator().stub.Pause(coordinator_pb2.PauseRequest(), timeout=left_s),
-            self._retries,
-            called="Pause",
-            address=self._address("coordinator"),
-            elsewhere=self._coordinator(),
+        request = coordinator_pb2.PauseRequest()
+        await self._coordinator().answer(
+            "Pause", lambda stub, left_s: stub.Pause(request, timeout=left_s), self._retries
         )
 
     async def resume(self) -> None:
         """Elections go on."""
-        await with_retries(
-            lambda left_s: self._coordinator().stub.Resume(coordinator_pb2.ResumeRequest(), timeout=left_s),
-            self._retries,
-            called="Resume",
-            address=self._address("coordinator"),
-            elsewhere=self._coordinator(),
+        request = coordinator_pb2.ResumeRequest()
+        await self._coordinator().answer(
+            "Resume", lambda stub, left_s: stub.Resume(request, timeout=left_s), self._retries
         )
 
     # One node

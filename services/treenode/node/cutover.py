@@ -14,15 +14,13 @@ The rules:
    each once. Where the pusher names them, those it names, as in every other node. Else the import is new, and the
    live tree knows, once it stands at the file's position: for that the build waits, `import_position_wait_s_max` at
    most. It has to be of the import that was in force where the pusher asked (`carried_of`), and that one in force until
-   the swap: in another tree other updates were held, and two nodes must not carry different ones into one import. An
-   import that came in force while the node made its tree is not new any more: it has to be asked again, with what it
-   carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the pusher says
-   that no other node can tell either (`as_it_comes`).
+   the swap: in another tree other updates were held, and two nodes must not carry different ones into one import. One
+   that came in force while the node made its tree is not new any more: it has to be asked again, with what it carries.
+   A node that needs a base to get there has no tree to ask: it takes a new import only where the pusher says that no
+   other node can tell either (`as_it_comes`).
 3. *What is read.* From the position after the new tree's own, in order, up to where the live one is. A log that ends
-   before that ends the build. Damage in it does too; of an import, the node then knows that it can't be built here. So
-   does a log that begins further on: a new import would come in force by a node that no record brings on from there,
-   and every other one would want a base that nobody has. An update that the engine fails at refuses the import: the
-   live tree serves.
+   before that ends the build; so does one that begins beyond a new import, as no node could go on from there; so does
+   damage: that import can't be built here. An update that the engine fails at refuses it, and the live tree serves.
 4. *When updates are paused.* Only once the new tree lacks no more than `pause_lag_updates`: then nothing is applied,
    the rest is read, and the trees are level. Whatever ends the build resumes applying; so does a live tree that went
    out of reach (a peer's snapshot took its place meanwhile), and reading the rest for longer than `pause_s_max`.
@@ -326,22 +324,13 @@ class Cutover:
             ):
                 why = f"waits for a peer's snapshot: {why}"
                 actions += self._drop(build, Cause.LOG_NOT_READ, why, now_s)
-            elif why := build.why_other_tree(sequence.import_id, sequence.log_end.import_id if sequence.log_end else 0):
+            elif why := build.why_other_tree(sequence.import_id, sequence.log_end):
                 actions += self._drop(build, Cause.NODE_BEHIND, why, now_s)
-            elif why := self._why_no_record(build):
+            elif why := build.why_no_record(sequence.log_end):
                 actions += self._drop(build, Cause.LOG_NOT_READ, why, now_s)
             elif build.until_s is not None and now_s >= build.until_s:
                 actions += self._drop_late(build, now_s)
         return actions
-
-    def _why_no_record(self, build: Build) -> str:
-        """Why a new import would be one that the log can't bring on (rule 3); empty where it can."""
-        log_end = self._sequence.log_end
-        if build.way is not Way.IMPORT or build.phase in (_P.ASKED, _P.BUILDING):
-            return ""
-        if log_end is None or log_end.import_id >= build.import_id or build.position + 1 >= log_end.first_position:
-            return ""
-        return f"update {build.position + 1} is next, but the log begins at {log_end.first_position}"
 
     def _drop_late(self, build: Build, now_s: float) -> _Actions:
         cause = Cause.NODE_BEHIND if build.phase is _P.WAITING else Cause.LOG_NOT_READ

@@ -149,9 +149,7 @@ class CutoverMachine(RuleBasedStateMachine):
         assert (take.import_id, take.position) == (tree.import_id, tree.position)
         if asked.manifest is not None:
             self.judge_carried(asked, tree, take)
-            heard = self.core.sequence.log_end
-            can_go_on = heard is None or take.position + 1 >= heard.first_position
-            assert can_go_on or (heard and take.import_id <= heard.import_id), "new, and no record brings it on"
+            assert take.import_id <= self.in_force or take.position + 1 >= self.first, "no record brings it on"
         elif take.carried is None:
             assert (tree.offered, tree.as_of) == (self.live.offered, self.live.as_of)
         asked.work, asked.ended = None, True

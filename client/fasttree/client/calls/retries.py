@@ -147,7 +147,7 @@ async def with_retries(
             wait_s = 0.0
             if elsewhere is None:
                 wait_s = waits.next_s()
-            elif not elsewhere.missed(error):
+            elif again and not elsewhere.missed(error):
                 wait_s = min(waits.next_s(), elsewhere.wait_s_max)
             if not again or time.monotonic() + wait_s >= deadline:
                 raise call_error(story, called, address) from error

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import grpc
 
 from fasttree.client.calls.channels import Channels
-from fasttree.client.calls.retries import may_retry
+from fasttree.client.calls.retries import Retries, may_retry, with_retries
 from fasttree.client.errors import error_info
 
 Stub = TypeVar("Stub")
@@ -61,6 +61,25 @@ class Servers(Generic[Stub]):
     @property
     def are_several(self) -> bool:
         return len(self._addresses) > 1
+
+    async def answer(
+        self, called: str, ask: Callable[[Stub, float], Awaitable[Answer]], retries: Retries, *, once: bool = False
+    ) -> Answer:
+        """The active one's answer. Raises a CallError.
+
+        Args:
+            called: The RPC.
+            ask: Makes the call, with that many seconds left.
+            retries: How long, and how often.
+            once: It must not be made twice: again only after one that stands by, which did nothing.
+        """
+        return await with_retries(
+            lambda left_s: ask(self.stub, left_s),
+            retries,
+            called=called,
+            address=",".join(self._addresses),
+            elsewhere=_Once(self) if once else self,
+        )
 
     def answered(self) -> None:
         """The one that was asked is the right one."""
@@ -130,3 +149,22 @@ class Servers(Generic[Stub]):
         self._asked.clear()
         self._one_stands_by = False
         return False
+
+
+class _Once(Generic[Stub]):
+    """Servers for a call that must not be made twice: another one is asked only after one that stands by."""
+
+    def __init__(self, servers: Servers[Stub]) -> None:
+        self._servers = servers
+
+    @property
+    def wait_s_max(self) -> float:
+        return self._servers.wait_s_max
+
+    def may_retry(self, error: grpc.aio.AioRpcError) -> bool:
+        """Whether nothing was done of what was asked."""
+        return is_standby(error)
+
+    def missed(self, error: grpc.aio.AioRpcError) -> bool:
+        """As `Servers.missed`."""
+        return self._servers.missed(error)

@@ -75,8 +75,8 @@ class Drill:
         kills_none: str = "--no-kill",
         keeps: Callable[[Unfinished | None], Awaitable[None]] = _forgets,
     ) -> None:
-        """`killing`: who kills the primary; None: nobody does, and `kills_none` says why. `load`: what it
-        reads and pushes. `wait_s`: the patience of a step. `begins`: told each step's name. `keeps`: told what would have to be
+        """`killing`: who kills the primary; None: nobody does, and `kills_none` says why. `load`: what it reads and
+        pushes. `wait_s`: the patience of a step. `begins`: told each step's name. `keeps`: told what would have to be
         undone before anything is changed, and None once all is as it was; may raise DrillError."""
         self._client = client
         self._killing = killing

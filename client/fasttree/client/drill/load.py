@@ -16,6 +16,7 @@ from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.client import Client
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 
+
 class Load(NamedTuple):
     """What a drill reads and pushes meanwhile, and its patience."""
 
