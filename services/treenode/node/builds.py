@@ -37,7 +37,6 @@ from services.treenode.node.cutover_events import (
     Way,
 )
 from services.treenode.node.search import PeerSnapshot
-from services.treenode.node.sequence_events import LogEnd
 
 
 class Phase(Enum):
@@ -110,6 +109,8 @@ class Build:
     carried_of: int | None = None
     #: Whether the import was in force when it was asked for.
     was_in_force: bool = False
+    #: Where the log ended when a new import was asked for: it is read to there before it takes its place (rule 3).
+    reach: int = 0
     #: What was read of a peer, where that fitted as it was read.
     found: PeerSnapshot | None = None
     #: Whether it is to be compared with the live tree before it takes its place.
@@ -126,23 +127,20 @@ class Build:
             raise IllegalPhaseError(f"a build that {self.phase.value} now {phase.value}: {self}")
         self.phase, self.until_s = phase, until_s
 
-    def why_other_tree(self, import_id: int, log_end: LogEnd | None) -> str:
+    @property
+    def falls_short(self) -> bool:
+        """Whether its tree lacks records that have to be in it, wherever the live one is."""
+        return self.position < self.reach and not self.to_compare
+
+    def why_other_tree(self, import_id: int, in_force: int) -> str:
         """Why a node whose tree is of that import can't say what this one carries; empty where it can, or need not."""
         if self.carried_of is None:
             return ""
-        if log_end is not None and log_end.import_id > self.carried_of:
-            return f"import {log_end.import_id} came in force after {self.carried_of}; ask again"
+        if in_force > self.carried_of:
+            return f"import {in_force} came in force after {self.carried_of}; ask again"
         if self.carried is None and import_id != self.carried_of:
             return f"the node's tree is of import {import_id}, not of import {self.carried_of}; ask again"
         return ""
-
-    def why_no_record(self, log_end: LogEnd | None) -> str:
-        """Why no record would bring on a new import from where its tree stands; empty where one does."""
-        if self.way is not Way.IMPORT or self.phase in (_P.ASKED, _P.BUILDING) or log_end is None:
-            return ""
-        if log_end.import_id >= self.import_id or self.position + 1 >= log_end.first_position:
-            return ""
-        return f"update {self.position + 1} is next, but the log begins at {log_end.first_position}"
 
     def why_late(self, position: int, pause_s_max: float) -> str:
         """What it waited for in vain, in a node that stands there."""

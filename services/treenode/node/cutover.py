@@ -14,13 +14,14 @@ The rules:
    each once. Where the pusher names them, those it names, as in every other node. Else the import is new, and the
    live tree knows, once it stands at the file's position: for that the build waits, `import_position_wait_s_max` at
    most. It has to be of the import that was in force where the pusher asked (`carried_of`), and that one in force until
-   the swap: in another tree other updates were held, and two nodes must not carry different ones into one import. One
-   that came in force while the node made its tree is not new any more: it has to be asked again, with what it carries.
-   A node that needs a base to get there has no tree to ask: it takes a new import only where the pusher says that no
-   other node can tell either (`as_it_comes`).
-3. *What is read.* From the position after the new tree's own, in order, up to where the live one is. A log that ends
-   before that ends the build; so does one that begins beyond a new import, as no node could go on from there; so does
-   damage: that import can't be built here. An update that the engine fails at refuses it, and the live tree serves.
+   the swap: in another tree other updates were held, and two nodes must not carry different ones into one import. An
+   import that came in force while the node made its tree is not new any more: it has to be asked again, with what it
+   carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the pusher says
+   that no other node can tell either (`as_it_comes`).
+3. *What is read.* From the position after the new tree's own, in order, up to where the live one is; a new import also
+   to where the log ended as it was asked for: in force, it has to be one that the log can bring on, in every node. A
+   log that ends before that ends the build. Damage in it does too; of an import, the node then knows that it can't be
+   built here. An update that the engine fails at refuses the import: the live tree serves.
 4. *When updates are paused.* Only once the new tree lacks no more than `pause_lag_updates`: then nothing is applied,
    the rest is read, and the trees are level. Whatever ends the build resumes applying; so does a live tree that went
    out of reach (a peer's snapshot took its place meanwhile), and reading the rest for longer than `pause_s_max`.
@@ -149,7 +150,7 @@ class Cutover:
         log_id = event.log_id or sequence.log_id
         build = Build(event.build, Way.IMPORT, event.import_id, log_id, event.as_of_position)
         build.carried, build.was_in_force = event.carried, self._in_force(event.import_id)
-        build.as_it_comes = event.as_it_comes
+        build.as_it_comes, build.reach = event.as_it_comes, 0 if build.was_in_force else sequence.within_reach
         build.carried_of = event.carried_of if event.carried is None else None
         return build
 
@@ -237,7 +238,7 @@ class Cutover:
     def _catch_up(self, build: Build, now_s: float) -> _Actions:
         """Rules 3 and 4: reads what the live tree has more while updates go on; the rest with updates paused."""
         build.enter(_P.CATCHING_UP)
-        if self._lag(build) > self._settings.pause_lag_updates:
+        if self._lag(build) > self._settings.pause_lag_updates or build.falls_short:
             return self._read_on(build)
         build.enter(_P.LEVELLING, now_s + self._settings.pause_s_max)
         return self._level(build, now_s)
@@ -252,7 +253,7 @@ class Cutover:
     def _level(self, build: Build, now_s: float) -> _Actions:
         """Nothing is applied: reads the rest, compares, swaps; or catches up once more (rule 6)."""
         lag = self._lag(build)
-        if lag > self._settings.pause_lag_updates:
+        if lag > self._settings.pause_lag_updates or build.falls_short:
             return self._catch_up(build, now_s)
         if lag > 0:
             build.enter(_P.LEVELLING, now_s + self._settings.pause_s_max)
@@ -264,7 +265,7 @@ class Cutover:
         return [cut.EnterGate(build.number)]
 
     def _read_on(self, build: Build) -> _Actions:
-        build.reading_to = self._sequence.position
+        build.reading_to = max(self._sequence.position, build.reach if build.falls_short else 0)
         return [cut.ReadLog(build.number, build.position + 1, build.reading_to)]
 
     def _take(self, build: Build) -> _Actions:
@@ -324,10 +325,8 @@ class Cutover:
             ):
                 why = f"waits for a peer's snapshot: {why}"
                 actions += self._drop(build, Cause.LOG_NOT_READ, why, now_s)
-            elif why := build.why_other_tree(sequence.import_id, sequence.log_end):
+            elif why := build.why_other_tree(sequence.import_id, sequence.log_end.import_id if sequence.log_end else 0):
                 actions += self._drop(build, Cause.NODE_BEHIND, why, now_s)
-            elif why := build.why_no_record(sequence.log_end):
-                actions += self._drop(build, Cause.LOG_NOT_READ, why, now_s)
             elif build.until_s is not None and now_s >= build.until_s:
                 actions += self._drop_late(build, now_s)
         return actions

@@ -120,6 +120,12 @@ class SequenceCore:
         return max(0, self.log_end.position - self.position) if self.log_end else 0
 
     @property
+    def within_reach(self) -> int:
+        """The last position that records should bring the node to, as far as it knows."""
+        end = self.log_end.position if self.log_end else 0
+        return end if self.halt is None else min(end, self.halt.before - 1)
+
+    @property
     def caught_up(self) -> bool:
         """Whether the node lacks nothing (rule 6)."""
         return self._has_base and (self._is_near or self._stands_at_halt)

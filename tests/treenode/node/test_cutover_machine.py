@@ -64,6 +64,8 @@ class Asked:
     found: tuple[int, ...] | None = None
     #: The import of the tree that it was found in.
     found_in: int | None = None
+    #: Where the log ended when a new import was asked for.
+    reach: int = 0
     #: What it does now; None while nothing.
     work: Any = None
     ended: bool = False
@@ -149,7 +151,7 @@ class CutoverMachine(RuleBasedStateMachine):
         assert (take.import_id, take.position) == (tree.import_id, tree.position)
         if asked.manifest is not None:
             self.judge_carried(asked, tree, take)
-            assert take.import_id <= self.in_force or take.position + 1 >= self.first, "no record brings it on"
+            assert take.position >= asked.reach, "new, and not read to where the log ended"
         elif take.carried is None:
             assert (tree.offered, tree.as_of) == (self.live.offered, self.live.as_of)
         asked.work, asked.ended = None, True
@@ -226,9 +228,9 @@ class CutoverMachine(RuleBasedStateMachine):
         import_id = max(1, self.live.import_id + newer)
         as_of = max(0, self.live.position - behind)
         carried = held_at(as_of) if known or import_id <= self.in_force else None
-        carried_of = None if of is None else max(0, self.live.import_id + of)
-        event = cut.ImportAsked(self.number, import_id, as_of, carried, carried_of=carried_of)
-        self.asked[self.number] = Asked(event)
+        asked_of = None if of is None else max(0, self.live.import_id + of)
+        event = cut.ImportAsked(self.number, import_id, as_of, carried, carried_of=asked_of)
+        self.asked[self.number] = Asked(event, reach=self.log_end if import_id > self.in_force else 0)
         self.handle(event)
 
     @rule()
@@ -277,12 +279,10 @@ class CutoverMachine(RuleBasedStateMachine):
     def tree_is_made(self, number: int, asked: Asked, good: bool) -> None:
         if not good:
             self.handle(cut.BuildFailed(number, "no disk"))
-        elif asked.manifest is not None:
-            asked.tree = Tree(asked.manifest.import_id, asked.manifest.as_of_position)
-            self.handle(cut.TreeBuilt(number, asked.tree.position))
-        else:
-            asked.tree = self.live.copy()
-            self.handle(cut.TreeBuilt(number, asked.tree.position))
+            return
+        of = asked.manifest
+        asked.tree = self.live.copy() if of is None else Tree(of.import_id, of.as_of_position)
+        self.handle(cut.TreeBuilt(number, asked.tree.position))
 
     def in_gate(self, number: int, asked: Asked) -> None:
         turn = asked.work
