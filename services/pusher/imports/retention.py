@@ -16,11 +16,16 @@ from services.pusher.imports.history import PastImport
 from services.pusher.imports.settings import RetentionSettings
 from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.log.writer import LogWriter
+from services.shared.domain.sentences import counted
 from services.shared.objects.objects import StoreAwayError
 
 logger = logging.getLogger(__name__)
 
 _TRIM_RECORDS = 2000  # a few milliseconds of the writer's time
+
+
+#: Files that a line of the log names, at most.
+_TOLD_MAX = 5
 
 
 class Retention:
@@ -67,7 +72,8 @@ class Retention:
         in_store = [stored[each.import_id].status.manifest for each in in_log]
         removed = await self._files.forget(needed, in_store, max(stored, default=0))
         if removed:
-            logger.info("removed import files that are no longer needed: %s", ", ".join(sorted(removed)))
+            which = ", ".join(sorted(removed)[:_TOLD_MAX]) + (", …" if len(removed) > _TOLD_MAX else "")
+            logger.info("removed what is no longer needed, %s: %s", counted(len(removed), "import file"), which)
 
     def needed(self) -> list[PastImport]:
         """The imports whose files are kept."""

@@ -156,7 +156,7 @@ def up(
     datatrax = place_of(datatrax_folder, datatrax_port, cbldatatrax, environment, root)
     machines = machines_of(machine_count, postgresql, postgresql_password_file, home.state("imports"))
     if machines is not None and (nodes or pushers > 1 or by_tls or home.certs.exists()):
-        raise CommandError("--machines says how many of everything there are, without TLS: leave the others out")
+        raise click.UsageError("--machines says how many of everything there are, without TLS: leave the others out")
     if machines is not None:
         check_server(machines)
     if vip_port is None:

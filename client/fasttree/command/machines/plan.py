@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from fasttree.command.ranges import WholeRange
-from fasttree.command.session import CommandError
 
 #: Of one machine: more is what no bench needs, and each has an address of its own.
 MACHINES_MIN, MACHINES_MAX = 2, 9
@@ -98,11 +97,11 @@ def machines_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def machines_of(count: int | None, url: str, password_file: str, imports: Path) -> Machines | None:
-    """What the options say. Raises CommandError."""
+    """What the options say. Raises click.UsageError."""
     if count is None:
         if url or password_file:
-            raise CommandError("--postgresql means something with --machines alone; else set pusher.log_url")
+            raise click.UsageError("--postgresql means something with --machines alone; else set pusher.log_url")
         return None
     if not url:
-        raise CommandError("--machines needs --postgresql URL: what no machine may lose is kept outside of them")
+        raise click.UsageError("--machines needs --postgresql URL: what no machine may lose is kept outside of them")
     return Machines(count=count, url=url, password_file=password_file, imports=imports)
