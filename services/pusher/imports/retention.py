@@ -22,8 +22,6 @@ from services.shared.objects.objects import StoreAwayError
 logger = logging.getLogger(__name__)
 
 _TRIM_RECORDS = 2000  # a few milliseconds of the writer's time
-
-
 #: Files that a line of the log names, at most.
 _TOLD_MAX = 5
 
