@@ -97,6 +97,7 @@ class History:
         """A node's tree stands there."""
         key = (import_id, position)
         known = self.digests.setdefault(key, digest)
+        self.applied_position = max(self.applied_position, position)  # also where it came whole
         if known != digest:
             raise Violation(f"digest: {node} at import {import_id}, position {position} differs from what was there")
 
