@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.pusher.log.fencing.fence import Fence
+from services.pusher.log.fencing.fence import COPY, COPYING, MOVED, Fence
 from services.pusher.log.store import DeposedError, LogEnds, LogStore, NotInLogError, StoredImport
 from tests.conformance.conftest import Engine
 from tests.pusher.updates import ids_and_contents, order, orders
@@ -128,6 +128,25 @@ def test_two_that_nobody_gives_epochs_are_never_both_at_it(engine: Engine) -> No
     now.claim(7, "b")
     alone = engine.open().claim_alone()
     assert alone.fence() == Fence(7, "b", 4)
+
+
+@pytest.mark.parametrize(
+    ("holder", "words"),
+    [
+        (f"{MOVED}schema log at db1{COPY}{'0' * 32}", "this log was moved to schema log at db1"),
+        (COPYING, "still being"),
+    ],
+)
+def test_the_only_pusher_claims_no_log_that_was_moved_and_no_copy(engine: Engine, holder: str, words: str) -> None:
+    """What no pusher holds is in force there; it goes by what is in force, and must not take that for itself."""
+    store = engine.open()
+    store.claim(2, holder)
+    alone = engine.open()
+    with pytest.raises(DeposedError, match=words):
+        alone.claim_alone()
+    with pytest.raises(DeposedError):
+        alone.append(*ids_and_contents(orders(0, 1)))
+    assert alone.ends().last == 0
 
 
 def test_who_claims_knows_all_that_was_stored_before(engine: Engine) -> None:

@@ -231,8 +231,7 @@ class LogStore(ABC):
 
     def claim_alone(self) -> Self:
         """Claims under what is in force: for the only pusher, whom nobody gives an epoch. Raises as `claim`."""
-        fence = self.fence()
-        self.claim(max(fence.epoch, 1), fence.holder)
+        self.claim(*self.fence().in_force)
         return self
 
     @abstractmethod

@@ -240,6 +240,11 @@ async def test_a_pusher_moves_without_losing_a_push(settings: LogSettings, tmp_p
         await push_some(1500, 1)
     assert "order-1500" not in receipts
     await process.end(signal.SIGKILL)  # it may have ended by itself: it can write nothing any more
+    # Nor once it is started anew with the settings that it had, as a supervisor does.
+    with pytest.raises(
+        AssertionError, match=r"this log was moved to (schema|stream) log_\d+ .*see to pusher\.log_store"
+    ):
+        await process.start()
     process._settings += [
         f"pusher.log_store={settings.log_store}",
         f"pusher.log_url={settings.log_url}",

@@ -26,6 +26,20 @@ class Fence(NamedTuple):
     holder: str
     claims: int
 
+    @property
+    def moved_to(self) -> str:
+        """Where the log goes on, if it was moved; empty where not."""
+        if not self.holder.startswith(MOVED):
+            return ""
+        return self.holder.removeprefix(MOVED).partition(COPY)[0]
+
+    @property
+    def in_force(self) -> tuple[int, str]:
+        """The epoch and the holder that the only pusher claims under. One that is no pusher it never takes for itself:
+        such a claim is refused."""
+        is_pusher = self.holder != COPYING and not self.moved_to
+        return max(self.epoch, 1), self.holder if is_pusher else ""
+
     def claimed(self, epoch: int, holder: str) -> Fence:
         """The one after a claim. Raises DeposedError where it is refused."""
         if epoch < 1:
