@@ -26,15 +26,10 @@ class JetstreamTarget(CopyTarget):
         folder: Its own; nothing that is kept in it is needed again.
     """
 
-    def __init__(self, folder: Path, settings: LogSettings, cluster: str, log_id: str) -> None:
+    def __init__(self, folder: Path, settings: LogSettings, cluster: str) -> None:
         self._stream = JetstreamLog(folder, settings, cluster)
         super().__init__(self._stream)
         self.place = self._stream.place
-        try:
-            self.begin(log_id)
-        except BaseException:
-            self.close()
-            raise
 
     def keep(self, name: str, value: str) -> None:
         self._stream.write([Draft(Kind.WORD, body=msgspec.json.encode(Word(name, value)))])

@@ -32,12 +32,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What is in the copy. `moved`: it is the log from now on."""
+    """What is in the copy. `moved`: it is the log from now on. `begun`: not yet, but the old one takes nothing more."""
 
     log_id: str
     ends: LogEnds
     old_ids: int
     moved: bool
+    begun: bool = False
 
 
 def copy_log(
@@ -53,18 +54,22 @@ def copy_log(
     try:
         _check_place(source)
         with TemporaryDirectory() as mark:
-            target = _target(Path(mark), settings, cluster, source.log_id)
+            target = _target(Path(mark), settings, cluster)
             try:
+                target.look(source.log_id)
                 if target.is_the_log and source.fence().holder.startswith(MOVED):
                     return Copied(source.log_id, source.ends(), source.old_ids(), moved=True)
                 if target.is_the_log:
                     raise LogStoreError(f"{target.place} holds this log already, and its pusher here can write it, too")
+                source.moves_to(target.place, target.copy_id, instead_of)  # before anything is copied in vain
+                target.begin(source.log_id)
                 old_ids = _copy(source, target, progress)
                 if finish:
                     _check(source, target, progress)
                     old_ids = _finish(source, target, progress, instead_of)
                 ends = LogEnds(source.ends().first, target.last_position)
-                return Copied(source.log_id, ends, old_ids, finish)
+                begun = not finish and source.fence().holder.startswith(MOVED)
+                return Copied(source.log_id, ends, old_ids, finish, begun)
             finally:
                 target.close()
     finally:
@@ -78,15 +83,15 @@ def _check_place(source: SqliteSource) -> None:
         raise LogStoreError(f"columns are personal ({', '.join(map(quoted, personal))}): {NO_VAULT}")
 
 
-def _target(folder: Path, settings: LogSettings, cluster: str, log_id: str) -> CopyTarget:
+def _target(folder: Path, settings: LogSettings, cluster: str) -> CopyTarget:
     """Raises ImportError where what it needs is not installed."""
     if settings.log_store == "jetstream":
         from services.pusher.moving.jetstream_target import JetstreamTarget
 
-        return JetstreamTarget(folder, settings, cluster, log_id)
+        return JetstreamTarget(folder, settings, cluster)
     from services.pusher.moving.postgresql_target import PostgresqlTarget
 
-    return PostgresqlTarget(folder, settings, cluster, log_id)
+    return PostgresqlTarget(folder, settings, cluster)
 
 
 def _copy(source: SqliteSource, target: CopyTarget, progress: Progress) -> int:

@@ -20,16 +20,11 @@ class PostgresqlTarget(CopyTarget):
         folder: Its own; nothing is kept in it.
     """
 
-    def __init__(self, folder: Path, settings: LogSettings, cluster: str, log_id: str) -> None:
+    def __init__(self, folder: Path, settings: LogSettings, cluster: str) -> None:
         self._schema = PostgresqlLog(folder, settings, cluster)
         super().__init__(self._schema)
         self.place = f"schema {settings.postgresql.log_schema} at {self._schema.place}"
         self._tables = f'"{settings.postgresql.log_schema}"'
-        try:
-            self.begin(log_id)
-        except BaseException:
-            self.close()
-            raise
 
     def _write(
         self, *statements: tuple[str, Any], ends: LogEnds | None = None, to: tuple[int, str] | None = None

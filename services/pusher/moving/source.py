@@ -90,25 +90,36 @@ class SqliteSource:
         rows = self._rows("SELECT value FROM meta WHERE name = 'running_s'")
         return str(rows[0][0]) if rows else "0"
 
-    def end_here(self, place: str, copy_id: str, instead_of: str = "") -> None:
-        """Nobody writes this log any more, whatever they know of it: it goes on in one place alone, by that copy of it.
-        `instead_of`: a copy that is given up for this one.
+    def moves_to(self, place: str, copy_id: str, instead_of: str = "") -> bool:
+        """Whether it was moved to that copy before, so that nothing but it may become the log. `instead_of`: a copy
+        that is given up for this one.
 
         Raises:
-            LogStoreError: It was moved to another place; or as `LogStore.claim`.
+            LogStoreError: It was moved to another one.
         """
         fence = self.fence()
-        if fence.holder.startswith(MOVED):
-            before, _, moved_id = fence.holder.removeprefix(MOVED).rpartition(COPY)
-            if moved_id == copy_id:
-                return
-            if not instead_of or moved_id != instead_of:
-                raise LogStoreError(
-                    f"this log was moved to {before or moved_id} already: go on there. Only where what is there was "
-                    "lost before the command said `moved`, and no pusher ever had it, "
-                    f"--instead-of {moved_id} moves the log to {place}"
-                )
-        log = SqliteLog(self._folder)
+        if not fence.holder.startswith(MOVED):
+            return False
+        before, _, moved_id = fence.holder.removeprefix(MOVED).rpartition(COPY)
+        if moved_id == copy_id:
+            return True
+        if not instead_of or moved_id != instead_of:
+            raise LogStoreError(
+                f"this log was moved to {before or moved_id} already: go on there. Only where what is there was "
+                "lost before the command said `moved`, and no pusher ever had it, "
+                f"--instead-of {moved_id} --finish moves the log to {place}"
+            )
+        return False
+
+    def end_here(self, place: str, copy_id: str, instead_of: str = "") -> None:
+        """Nobody writes this log any more, whatever they know of it: it goes on in one place alone, by that copy of it.
+
+        Raises:
+            LogStoreError: As `moves_to`, or as `LogStore.claim`.
+        """
+        if self.moves_to(place, copy_id, instead_of):
+            return
+        fence, log = self.fence(), SqliteLog(self._folder)
         try:
             log.claim(fence.epoch + 1, f"{MOVED}{place}{COPY}{copy_id}")
         finally:

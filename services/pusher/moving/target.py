@@ -31,6 +31,7 @@ class CopyTarget(ABC):
     Attributes:
         place: Where it is, in words.
         copy_id: Which copy it is: two places may have the same name.
+            Empty until the copy is begun.
         is_the_log: All is here, and was moved here: there is nothing left to copy.
     """
 
@@ -40,13 +41,15 @@ class CopyTarget(ABC):
         self._log = log
         self.copy_id, self.is_the_log = "", False
 
+    def look(self, log_id: str) -> None:
+        """What is here of that log; nothing is written."""
+        self.copy_id = self.kept("copy_id")
+        self.is_the_log = self._log.fence().holder != COPYING and self._log.log_id == log_id
+
     def begin(self, log_id: str) -> None:
         """Takes the place for the copy of that log. Raises LogStoreError where something else is there."""
         fence, ends = self._log.fence(), self._log.ends()
-        begun, self.copy_id = self.kept("copied_log_id"), self.kept("copy_id")
-        if fence.holder != COPYING and self._log.log_id == log_id:
-            self.is_the_log = True
-            return
+        begun = self.kept("copied_log_id")
         if fence.holder != COPYING and (fence.claims or ends.last):
             raise LogStoreError(f"{self.place} holds a log already: name an empty one")
         if begun not in ("", log_id):

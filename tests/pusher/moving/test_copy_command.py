@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from bench.rivals.postgres_replicas import ReplicatedPostgres
 from fasttree.command.main import cli
 from fasttree.command.session import CommandError
+from services.pusher.log.settings import LogSettings
 from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogStoreError
+from services.pusher.moving.postgresql_target import PostgresqlTarget
+from tests.postgresql_server import schema_settings
 
 
 @pytest.mark.parametrize(
@@ -28,3 +33,28 @@ def test_a_mistake_is_told_by_the_option(options: list[str], words: str, tmp_pat
     assert isinstance(done.exception, CommandError)
     assert words in str(done.exception)
     assert "sesame" not in done.output + str(done.exception)
+
+
+def copy(folder: Path, settings: LogSettings, *options: str) -> Result:
+    arguments = ["log", "copy", "--from", str(folder), "--cluster", "dot-test", "--to", settings.log_url]
+    return CliRunner().invoke(cli, [*arguments, "--schema", settings.postgresql.log_schema, *options])
+
+
+def test_what_was_moved_half_is_not_said_to_go_on(
+    postgresql: ReplicatedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SqliteLog(tmp_path).claim_alone().close()
+
+    def dies(target: object, *values: object) -> None:
+        raise LogStoreError("it died")
+
+    with schema_settings(postgresql) as settings:
+        assert "the pusher goes on with its own" in copy(tmp_path, settings).output
+        with monkeypatch.context() as patched:
+            patched.setattr(PostgresqlTarget, "finish", dies)
+            assert str(copy(tmp_path, settings, "--finish").exception) == "it died"
+        done = copy(tmp_path, settings)
+        assert done.exit_code == 0
+        assert "the old log takes nothing more: run this again with --finish" in done.output
+        assert "moved; start the pusher" in copy(tmp_path, settings, "--finish").output
+        assert "moved; start the pusher" in copy(tmp_path, settings).output

@@ -171,6 +171,8 @@ def test_the_log_goes_on_in_one_place_alone(
             patched.setattr(target, "finish", dies)
             with pytest.raises(KeyboardInterrupt):
                 copied(folder, settings, finish=True)
+        # To the same place, the copying alone goes on; it says that the old log takes nothing more.
+        assert (copied(folder, settings).moved, copied(folder, settings).begun) == (False, True)
         with pytest.raises(LogStoreError, match=r"was moved to .*db1 already: go on there") as told:
             copied(folder, elsewhere, finish=True)
         first_copy = re.search(r"--instead-of (\w{32})", str(told.value))
@@ -188,6 +190,35 @@ def test_the_log_goes_on_in_one_place_alone(
         new = opened(tmp_path / "new", elsewhere).claim_alone()
         assert new.ends() == LogEnds(1, 10)
         new.close()
+
+
+def test_another_place_is_refused_before_anything_is_copied_there(
+    old: SqliteLog, settings: LogSettings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Without --finish, too: nothing that is copied from a log that was moved can ever become one."""
+    made = schema_settings if settings.log_store == "postgresql" else stream_settings
+    server = request.getfixturevalue(settings.log_store)
+    folder = tmp_path / "state"
+
+    def nothing(what: str, done: int, total: int) -> None:
+        pytest.fail(f"{what}, in vain")
+
+    put(old, 0, 1500)
+    with made(server) as begun, made(server) as empty:
+        copied(folder, begun)
+        put(old, 1500, 10)
+        assert copied(folder, settings, finish=True).moved is True
+        for number, elsewhere in enumerate((begun, empty)):
+            before = opened(tmp_path / f"before {number}", elsewhere)
+            as_it_was = before.fence(), before.ends()
+            before.close()
+            for finish in (False, True):
+                with pytest.raises(LogStoreError, match=r"this log was moved to .* already: go on there"):
+                    copy_log(folder, elsewhere, "test", finish=finish, progress=nothing)
+            after = opened(tmp_path / f"after {number}", elsewhere)
+            assert (after.fence(), after.ends()) == as_it_was
+            after.close()
+    assert copied(folder, settings) == Copied(old.log_id, LogEnds(1, 1510), 0, True)
 
 
 def test_another_log_is_no_target_and_a_copy_that_differs_is_told(

@@ -130,6 +130,8 @@ def copy_command(
     what = f"log {copied.log_id}, positions {copied.ends.first} to {copied.ends.last}"
     if copied.moved:
         click.echo(f'{what}: moved; start the pusher with pusher.log_store = "{settings.log_store}" and pusher.log_url')
+    elif copied.begun:
+        click.echo(f"{what}: copied, and not moved yet; the old log takes nothing more: run this again with --finish")
     else:
         click.echo(f"{what}: copied; the pusher goes on with its own until you run this again with --finish")
 
