@@ -42,6 +42,15 @@ _OBJECT: Form[dict[str, Any]] = Form(dict[str, Any])
 #: An attempt to connect goes on when the call that it was begun for has ended: the next one finds it made.
 _CONNECT_TIMEOUT_S = 3.0
 _MENDED = "have the database's administrator run what `fasttree log schema --coordinator` prints"
+#: What the server says where the table is not this one.
+_NOT_OURS = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.DatatypeMismatch,
+    psycopg.errors.InvalidTextRepresentation,
+    psycopg.errors.WrongObjectType,
+    psycopg.errors.DuplicateObject,
+)
 #: When the server that answers was started; no standby may answer.
 _STARTED = "extract(epoch FROM pg_postmaster_start_time())::text"
 
@@ -168,6 +177,11 @@ class PostgresqlLease:
             raise StoreError(f"coordinator.postgresql_password_file: {error}") from None
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise _NoTableError(f"PostgreSQL at {self._server.place}: {in_words(error)}; {_MENDED}") from error
+        except _NOT_OURS as error:
+            raise StoreError(
+                f"schema {self._schema} at {self._server.place} has something else that is called coordinators "
+                f"({in_words(error)}): set another {self.setting}"
+            ) from error
         except psycopg.Error as error:
             mend = {Meaning.FORBIDDEN: f"; {_MENDED}", Meaning.DAMAGED: "; promote a standby that is whole"}
             said = f"PostgreSQL at {self._server.place}: {in_words(error)}"

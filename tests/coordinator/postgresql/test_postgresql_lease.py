@@ -83,6 +83,19 @@ async def test_a_row_that_says_something_else_is_left_alone(
     await kept.close()
 
 
+@pytest.mark.parametrize("table", ["(x int)", "(cluster int, version text, lease text)"])
+async def test_a_table_of_something_else_is_left_alone(postgresql: ReplicatedPostgres, schema: str, table: str) -> None:
+    postgresql.psql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.coordinators {table}")
+    kept = lease(postgresql, schema)
+    words = (
+        rf"schema {schema} at .* has something else that is called coordinators .*set another coordinator\.postgresql_"
+    )
+    for anew in (False, True):
+        with pytest.raises(StoreError, match=words):
+            await kept.get(anew=anew)
+    await kept.close()
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [

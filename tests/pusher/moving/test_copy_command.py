@@ -40,6 +40,17 @@ def copy(folder: Path, settings: LogSettings, *options: str) -> Result:
     return CliRunner().invoke(cli, [*arguments, "--schema", settings.postgresql.log_schema, *options])
 
 
+def test_a_schema_of_something_else_is_told_by_the_option(postgresql: ReplicatedPostgres, tmp_path: Path) -> None:
+    SqliteLog(tmp_path).close()
+    with schema_settings(postgresql) as settings:
+        schema = settings.postgresql.log_schema
+        postgresql.psql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.records (x int)")
+        done = copy(tmp_path, settings)
+        words = f"schema {schema} has tables that are no log of FastTree: set another --schema"
+        assert str(done.exception) == words
+        assert postgresql.psql(f"SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}'") == "1"
+
+
 def test_what_was_moved_half_is_not_said_to_go_on(
     postgresql: ReplicatedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

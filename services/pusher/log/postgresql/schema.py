@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import zlib
+from typing import Final
 
 import psycopg
 
 from services.pusher.log.postgresql.tables import MIGRATIONS, VERSION, founding, raised
 from services.pusher.log.store import LogStoreError
 
+#: What the server says where a name is taken by something else.
+_NOT_OURS: Final = (
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.WrongObjectType,
+    psycopg.errors.InvalidTextRepresentation,
+)
+
 
 def prepare(connection: psycopg.Connection[tuple[object, ...]], schema: str, cluster: str) -> None:
     """Makes the tables where there are none, and brings those of an earlier version to this one; looks whose they are.
 
     Raises:
-        LogStoreError: They are of a newer version or another cluster's, or may not be made.
+        LogStoreError: They are of a newer version or another cluster's, no log's at all, or may not be made.
         psycopg.Error: The server.
     """
     version = _version(connection, schema)
@@ -40,8 +52,15 @@ def _version(connection: psycopg.Connection[tuple[object, ...]], schema: str) ->
     there = "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relname = %s"
     if not connection.execute(there, (schema, "meta")).fetchone():
         return 0
-    row = connection.execute(f"SELECT value FROM \"{schema}\".meta WHERE name = 'version'").fetchone()
-    return int(str(row[0])) if row is not None else 0
+    try:
+        row = connection.execute(f"SELECT value FROM \"{schema}\".meta WHERE name = 'version'").fetchone()
+        return int(str(row[0])) if row is not None else 0
+    except (*_NOT_OURS, ValueError) as error:
+        raise _no_log(schema) from error
+
+
+def _no_log(schema: str) -> LogStoreError:
+    return LogStoreError(f"schema {schema} has tables that are no log of FastTree: set another log_schema")
 
 
 def _migrate(connection: psycopg.Connection[tuple[object, ...]], schema: str, cluster: str, version: int) -> None:
@@ -55,6 +74,8 @@ def _migrate(connection: psycopg.Connection[tuple[object, ...]], schema: str, cl
             connection.execute(founding(quoted, cluster))
         else:
             connection.execute(raised(quoted))
+    except _NOT_OURS as error:
+        raise _no_log(schema) from error
     except psycopg.errors.InsufficientPrivilege as error:
         there = f"tables of version {version}, not {VERSION}" if version else f"no tables of version {VERSION}"
         told = f" --from {version}" if version else ""

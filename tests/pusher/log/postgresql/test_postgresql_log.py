@@ -146,6 +146,27 @@ def test_a_server_that_lost_the_end_of_the_log_takes_nothing(
         PostgresqlLog(tmp_path, settings, "test")
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "records (x int)",
+        "meta (x int)",
+        "meta (name text, value text)",
+        "meta (name, value) AS VALUES ('version', '1.2.0')",
+        "meta (name, value) AS VALUES ('version', '1')",
+    ],
+)
+def test_a_schema_of_something_else_is_left_alone(
+    settings: LogSettings, server: ReplicatedPostgres, tmp_path: Path, table: str
+) -> None:
+    schema = settings.postgresql.log_schema
+    server.psql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.{table}")
+    with pytest.raises(LogStoreError) as told:
+        PostgresqlLog(tmp_path, settings, "test")
+    assert str(told.value) == f"schema {schema} has tables that are no log of FastTree: set another log_schema"
+    assert server.psql(f"SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}'") == "1"
+
+
 def test_a_claim_ends_a_writer_whose_machine_went_in_the_middle_of_a_copy(
     server: ReplicatedPostgres, settings: LogSettings, tmp_path: Path
 ) -> None:
