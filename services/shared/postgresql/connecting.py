@@ -90,6 +90,11 @@ class Server:
             )
         if given.get("password"):
             raise ServerUnusableError(f"{setting} holds a password: name a file of it in {password_setting}")
+        if not given.get("dbname") and not given.get("service"):  # libpq would take one that has the role's name
+            raise ServerUnusableError(
+                f"{setting} names no database: write postgresql://ROLE@HOST/DATABASE, as in "
+                "postgresql://fasttree@db1,db2/company"
+            )
         timeout_s = max(_CONNECT_TIMEOUT_MIN_S, round(connect_timeout_s))
         ours = {"connect_timeout": str(timeout_s), "application_name": application}
         self._options: dict[str, str] = {**ours, **_DEFAULTS, **given}

@@ -99,6 +99,10 @@ async def test_a_table_of_something_else_is_left_alone(postgresql: ReplicatedPos
 @pytest.mark.parametrize(
     ("url", "said"),
     [
+        (
+            "postgresql://fasttree@db1",
+            "coordinator.postgresql_url names no database: write postgresql://ROLE@HOST/DATABA",
+        ),
         ("postgresql:///company", "coordinator.postgresql_url must name a server"),
         ("no url", "coordinator.postgresql_url must name a server"),
         ("postgresql://a:open-sesame@db/company", "name a file of it in coordinator.postgresql_password_file"),

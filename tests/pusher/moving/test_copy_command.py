@@ -23,6 +23,7 @@ from tests.postgresql_server import schema_settings
         (["--to", "postgresql://u:sesame@db1/company"], "--to holds a password: name a file of it in --password-file"),
         (["--to", "nats://u:sesame@nats1"], "--to holds a password: name a file of it in --password-file"),
         (["--to", "postgresql://u@db1/company?sslmod=x"], "--to must name a server, such as"),
+        (["--to", "postgresql://u@db1"], "--to names no database: write postgresql://ROLE@HOST/DATABASE"),
         (["--to", "nats://nats1", "--certificate-file", "/none"], "a file for the connection to NATS can't be used"),
         (["--to", "nats://nats1", "--stream", "a b"], "--stream must be"),
     ],

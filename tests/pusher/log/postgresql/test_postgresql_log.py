@@ -245,6 +245,14 @@ def test_an_address_that_is_none_is_told_with_an_example(url: str) -> None:
         Connecting(url, PostgresqlSettings())
 
 
+@pytest.mark.parametrize("url", ["postgresql://postgres@127.0.0.1:57432", "postgresql://postgres@db1/?sslmode=require"])
+def test_an_address_without_a_database_is_told(url: str) -> None:
+    with pytest.raises(LogStoreError, match=r"log_url names no database: write postgresql://ROLE@HOST/DATABASE"):
+        Connecting(url, PostgresqlSettings())
+    for whole in ("postgresql://postgres@db1?dbname=company", "postgresql://?service=company", "host=db1 dbname=x"):
+        Connecting(whole, PostgresqlSettings())
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [
