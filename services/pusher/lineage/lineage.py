@@ -57,7 +57,10 @@ class Door:
 
 LineageEvent = NodeStands | MembersChanged | Adopted | Tick
 
-_MEND = "bring the right log back (fasttree log restore), or say `fasttree log adopt` to go on with this one"
+_MEND = (
+    "bring the right log back (in SQLite: fasttree log restore; elsewhere see to pusher.log_url first), "
+    "or say `fasttree log adopt` to go on with this one"
+)
 
 
 class Lineage:

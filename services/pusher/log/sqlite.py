@@ -23,7 +23,7 @@ from typing import Any
 
 from services.pusher.log.damage import notes_damage
 from services.pusher.log.disk.database import errors_told
-from services.pusher.log.disk.end_mark import Promise, check_promise, check_there, read_mark
+from services.pusher.log.disk.end_mark import Found, Promise, check_there, read_mark
 from services.pusher.log.disk.log_files import LogFiles
 from services.pusher.log.disk.readers import Readers
 from services.pusher.log.disk.statements import (
@@ -104,8 +104,7 @@ class SqliteLog(EngineLog):
             self._ids = TrimmedIds(folder / "ids", self._writer.connection)
             self._files = LogFiles(self.path, self._ids, self.damage, self._monotonic)
             self._look()
-        if not any(map(promise.is_of, self.replaced_log_ids)):  # else it died between an adoption and its first mark
-            check_promise(promise, self._mark_path, self.path, self.log_id, self._ends.last)
+        self._check_promise(promise, Found(self.path, self.log_id, self._ends.last), self.fence().holder)
 
     def _look(self) -> None:
         """What the file says now."""

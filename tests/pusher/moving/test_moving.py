@@ -18,7 +18,7 @@ from services.pusher.log.jetstream.store import JetstreamLog
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.sqlite import SqliteLog
-from services.pusher.log.store import DeposedError, LogEnds, LogStore, LogStoreError, StoredImport
+from services.pusher.log.store import DeposedError, LogDamagedError, LogEnds, LogStore, LogStoreError, StoredImport
 from services.pusher.moving.jetstream_target import JetstreamTarget
 from services.pusher.moving.moving import Copied, copy_log
 from services.pusher.moving.postgresql_target import PostgresqlTarget
@@ -219,6 +219,21 @@ def test_another_place_is_refused_before_anything_is_copied_there(
             assert (after.fence(), after.ends()) == as_it_was
             after.close()
     assert copied(folder, settings) == Copied(old.log_id, LogEnds(1, 1510), 0, True)
+
+
+def test_a_pusher_on_a_copy_that_is_not_finished_is_told_so(
+    old: SqliteLog, settings: LogSettings, tmp_path: Path
+) -> None:
+    put(old, 0, 10)
+    copied(tmp_path / "state", settings)
+    words = (
+        r"^(schema|stream) log_\d+ at .* holds a copy that is not finished yet, not the one that receipts were given "
+    )
+    with pytest.raises(LogDamagedError, match=words + r".*let `fasttree log copy --finish` finish it;") as told:
+        opened(tmp_path / "state", settings)
+    assert "log restore" not in str(told.value)
+    copied(tmp_path / "state", settings, finish=True)
+    opened(tmp_path / "state", settings).claim_alone().close()
 
 
 def test_another_log_is_no_target_and_a_copy_that_differs_is_told(

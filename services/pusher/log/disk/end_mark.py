@@ -58,26 +58,46 @@ def check_there(promise: Promise, path: Path) -> None:
         )
 
 
-def check_promise(promise: Promise, mark_path: Path, path: Path | str, log_id: str, position: int) -> None:
-    """Raises LogDamagedError where the mark says that this is not the log, or not the whole of it.
+class Found(NamedTuple):
+    """The log that is there.
 
-    `path`, `log_id`, `position`: of the log that is there, and where it ends.
+    Attributes:
+        place: Where.
+        log_id, position: Its id, and where it ends.
+        settings: Those that say where it is, if not the folder alone; a wrong one leads to another log.
+        whole: What brings a whole one back.
+        is_copy: It is one that `fasttree log copy` has not finished.
     """
+
+    place: Path | str
+    log_id: str
+    position: int
+    settings: str = ""
+    whole: str = "bring back a whole copy (fasttree log restore)"
+    is_copy: bool = False
+
+
+def check_promise(promise: Promise, mark_path: Path, found: Found) -> None:
+    """Raises LogDamagedError where the mark says that what was found is not the log, or not the whole of it."""
     if not promise.position:
         return
-    mend = (
-        "bring back a whole copy (fasttree log restore), or, to go on with what is there, remove "
-        f"{mark_path}: the nodes say then whether they have more"
-    )
-    if not promise.is_of(log_id):
+    go_on = f"to go on with what is there, remove {mark_path}: the nodes say then whether they have more"
+    mend = f"{found.whole}, or, {go_on}"
+    if not promise.is_of(found.log_id):
+        receipts = f"the one that receipts were given from, up to position {promise.position}, by {mark_path}"
+        look = f"see to {found.settings}" if found.settings else ""
+        if found.is_copy:
+            raise LogDamagedError(
+                f"{found.place} holds a copy that is not finished yet, not {receipts}: let `fasttree log copy "
+                f"--finish` finish it; if it is not of this log, {look}"
+            )
         raise LogDamagedError(
-            f"{path} is another log ({log_id}) than the one that receipts were given from, up to position "
-            f"{promise.position}, by {mark_path}: {mend}"
+            f"{found.place} is another log ({found.log_id}) than {receipts}: "
+            + (f"{look} first; where they are right, {mend}" if look else mend)
         )
-    if promise.position > position:
-        raise LogDamagedError(
-            f"{path} ends at position {position}, but {promise.position} was acknowledged: its end is lost; {mend}"
-        )
+    if promise.position > found.position:
+        lost = f"ends at position {found.position}, but {promise.position} was acknowledged: its end is lost"
+        raise LogDamagedError(f"{found.place} {lost}; {mend}")
 
 
 class EndMark:

@@ -14,9 +14,9 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
-from services.pusher.log.disk.end_mark import EndMark, read_mark
+from services.pusher.log.disk.end_mark import EndMark, Found, Promise, check_promise, read_mark
 from services.pusher.log.engine.placing import place
-from services.pusher.log.fencing.fence import Fence
+from services.pusher.log.fencing.fence import MOVED, Fence
 from services.pusher.log.frames import Run, run_of
 from services.pusher.log.store import REPLACED_MAX, Appended, LogEnds, LogStore, StoredImport, StoreFullError
 from services.pusher.log.stored.frames import encoded
@@ -167,6 +167,13 @@ class EngineLog(LogStore):
         return min(first_position, self._ends.last, self._ends.first + count_max)
 
     # -- what was promised
+
+    def _check_promise(self, promise: Promise, found: Found, holder: str) -> None:
+        """Whether what was found is all of the log. Raises LogDamagedError. `holder`: as the fence has it."""
+        if holder.startswith(MOVED):
+            return  # the mark is that of the place where it goes on, and no pusher can write it here
+        if not any(map(promise.is_of, self.replaced_log_ids)):  # else it died between an adoption and its first mark
+            check_promise(promise, self._mark_path, found)
 
     def _look_at_mark(self) -> None:
         """Whether a mark vouches for the log. The record that a new log begins with (position 1) is the pusher's own:

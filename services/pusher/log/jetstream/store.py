@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 
 from services.pusher.log.damage import notes_damage
-from services.pusher.log.disk.end_mark import Promise, check_promise, read_mark
+from services.pusher.log.disk.end_mark import Found, Promise, read_mark
 from services.pusher.log.engine.engine_log import EngineLog, Known, NewUpdates, Taken
-from services.pusher.log.fencing.fence import Fence
+from services.pusher.log.fencing.fence import COPYING, Fence
 from services.pusher.log.frames import Run
 from services.pusher.log.ids.keys import content_hash, keys_of, recognized
 from services.pusher.log.ids.runs import Entries
@@ -58,6 +58,8 @@ _LOOK_S: Final = 30.0
 _ROOM_BYTES: Final = 64 * 1024
 #: Beside a piece, a message has its header, its ids, and one record that is over.
 _PAYLOAD_MIN: Final = PIECE_BYTES + (256 << 10)
+#: Of another log: the settings that lead to it, and what else there is to do.
+_MENDS: Final = ("pusher.log_url and pusher.nats_stream", "bring back a whole copy of the stream")
 
 
 class JetstreamLog(EngineLog):
@@ -111,8 +113,9 @@ class JetstreamLog(EngineLog):
         if found is None or not found.last:
             if promise.position:
                 raise LogDamagedError(
-                    f"{self._stream.place} is gone, and updates up to {promise.position} were acknowledged: bring it "
-                    f"back, or remove {self._mark_path} to begin a new log: the nodes say then whether they have more"
+                    f"{self._stream.place} is gone, and updates up to {promise.position} were acknowledged: see to "
+                    f"{_MENDS[0]} first; where they are right, bring it back, or remove {self._mark_path} to begin a "
+                    "new log: the nodes say then whether they have more"
                 )
             found = found or self._stream.make()
             self._found(cluster)
@@ -134,8 +137,9 @@ class JetstreamLog(EngineLog):
             raise LogStoreError(
                 f"{self._stream.place} holds the log of cluster {founding.cluster}, not of {cluster}: set nats_stream"
             )
-        if not any(map(promise.is_of, self.replaced_log_ids)):
-            check_promise(promise, self._mark_path, self._stream.place, self.log_id, self._ends.last)
+        holder = self._contents.fence.holder
+        there = Found(self._stream.place, self.log_id, self._ends.last, *_MENDS, is_copy=holder == COPYING)
+        self._check_promise(promise, there, holder)
 
     def _found(self, cluster: str) -> None:
         """Writes the first message, unless somebody else has just done so."""

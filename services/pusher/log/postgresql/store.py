@@ -12,9 +12,9 @@ import numpy as np
 import psycopg
 
 from services.pusher.log.damage import notes_damage
-from services.pusher.log.disk.end_mark import check_promise, read_mark
+from services.pusher.log.disk.end_mark import Found, read_mark
 from services.pusher.log.engine.engine_log import EngineLog, Known, NewUpdates, Taken
-from services.pusher.log.fencing.fence import Fence
+from services.pusher.log.fencing.fence import COPYING, Fence
 from services.pusher.log.frames import Run
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, keys_of, recognized
 from services.pusher.log.ids.runs import Entries
@@ -45,6 +45,8 @@ _KEEP_TIME_S: Final = 600.0
 _LOOK_S: Final = 30.0
 #: Some updates take so much.
 _ROOM_BYTES: Final = 64 * 1024
+#: Of another log: the settings that lead to it, and what else there is to do.
+_MENDS: Final = ("pusher.log_url and pusher.log_schema", "bring back a whole copy of the schema")
 
 
 class PostgresqlLog(EngineLog):
@@ -84,8 +86,9 @@ class PostgresqlLog(EngineLog):
             self._writer.patiently(lambda: prepare(self._writer.connection(), options.log_schema, cluster), at_once)
             self._writer.patiently(lambda: self._look(self._writer.connection()), at_once)
             self._writer.patiently(lambda: self._look_at_promise(self._writer.connection()), at_once)
-            if not any(map(promise.is_of, self.replaced_log_ids)):
-                check_promise(promise, self._mark_path, self._connecting.place, self.log_id, self._ends.last)
+            place = f"schema {options.log_schema} at {self._connecting.place}"
+            there = Found(place, self.log_id, self._ends.last, *_MENDS, is_copy=self._holder == COPYING)
+            self._check_promise(promise, there, self._holder)
         except BaseException:
             self.close()
             raise
@@ -101,7 +104,8 @@ class PostgresqlLog(EngineLog):
         marked = connection.execute(f"SELECT max(stored_at) FROM {tables}.time_marks").fetchall()[0][0]
         self._time = RunningTime(max(marked or 0.0, float(meta.get("running_s", 0))), self._monotonic)
         self._marked_at, self._kept_at = -math.inf, self._time.now_s()
-        first, last, claims = connection.execute(f"SELECT first, last, claims FROM {tables}.fence").fetchall()[0]
+        fence = connection.execute(f"SELECT first, last, claims, holder FROM {tables}.fence").fetchall()[0]
+        first, last, claims, self._holder = fence
         self._ends = LogEnds(first, last)
         self._ids.refresh(lambda statement, values: connection.execute(statement, values).fetchall(), claims)
         self._has_old_ids = connection.execute(f"SELECT EXISTS (SELECT 1 FROM {tables}.old_ids)").fetchone() == (True,)

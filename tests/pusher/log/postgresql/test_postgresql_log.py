@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from services.pusher.log.store import (
     LogStoreError,
     StoredImport,
 )
+from tests.postgresql_server import schema_settings
 from tests.pusher.updates import ids_and_contents, order, orders
 
 
@@ -142,8 +144,26 @@ def test_a_server_that_lost_the_end_of_the_log_takes_nothing(
     with pytest.raises(LogDamagedError, match="ends at position 90, but 100 was acknowledged"):
         store.append(*ids_and_contents([order(100)]))
     store.close()
-    with pytest.raises(LogDamagedError, match="100 was acknowledged"):
+    with pytest.raises(LogDamagedError, match="100 was acknowledged") as told:
         PostgresqlLog(tmp_path, settings, "test")
+    assert "log restore" not in str(told.value)
+
+
+def test_another_log_in_the_schema_is_told_by_the_settings_that_lead_to_it(
+    settings: LogSettings, server: ReplicatedPostgres, tmp_path: Path
+) -> None:
+    store = PostgresqlLog(tmp_path, settings, "test").claim_alone()
+    store.append(*ids_and_contents(orders(0, 10)))
+    store.close()
+    with schema_settings(server) as other, pytest.raises(LogDamagedError) as told:
+        PostgresqlLog(tmp_path, other, "test")
+    schema = re.escape(other.postgresql.log_schema)
+    assert re.match(
+        rf"schema {schema} at \S+ is another log \(\w+\) than the one that receipts were given from, up to position "
+        r"10, by \S+log\.end: see to pusher\.log_url and pusher\.log_schema first; where they are right, bring back a "
+        r"whole copy of the schema, or, to go on with what is there, remove \S+log\.end: the nodes say",
+        str(told.value),
+    )
 
 
 @pytest.mark.parametrize(
