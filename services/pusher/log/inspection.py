@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.pusher.log.disk.end_mark import read_mark
+from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.ids.archive import run_path
 from services.pusher.log.ids.runs import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
@@ -48,6 +49,7 @@ class LogVerification:
         first_position, last_position: Its ends.
         records: How many records were found good.
         problems: What is wrong, one line each, in the order of positions; empty where all is well.
+        moved_to: Where it goes on, if it was moved: what was acknowledged there can't be looked for here.
     """
 
     log_id: str = ""
@@ -55,6 +57,7 @@ class LogVerification:
     last_position: int = 0
     records: int = 0
     problems: list[str] = field(default_factory=list)
+    moved_to: str = ""
 
 
 def log_path(place: Path) -> Path:
@@ -95,14 +98,23 @@ def verify_log(place: Path, first_position: int = 0, last_position: int = 0) -> 
             if whole:
                 _verify_index(connection, found)
                 _verify_trimmed_ids(connection, path.with_name("ids"), found)
+            found.moved_to = _moved_to(connection)
     except sqlite3.DatabaseError as error:
         if not found.log_id:
             raise LogStoreError(f"{path} can't be opened as a log: {sqlite_words(error)}") from error
         found.problems.append(f"{path}: {sqlite_words(error)}")
     promise = read_mark(path.with_name("log.end"))
-    if promise.is_of(found.log_id) and promise.position > (last or 0):
+    if not found.moved_to and promise.is_of(found.log_id) and promise.position > (last or 0):
         found.problems.append(f"the log ends at {last or 0}, but {promise.position} was acknowledged")
     return found
+
+
+def _moved_to(connection: sqlite3.Connection) -> str:
+    """The place where the log goes on; empty where that is here, and in one of an earlier version."""
+    if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'fence'").fetchone()[0]:
+        return ""
+    row = connection.execute("SELECT epoch, holder, claims FROM fence").fetchone()
+    return Fence(*row).moved_to if row is not None else ""
 
 
 def _verify_rows(connection: sqlite3.Connection, first: int, last: int, found: LogVerification) -> None:

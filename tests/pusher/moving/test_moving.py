@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import run
 
 import pytest
+from click.testing import CliRunner
 
+from fasttree.command.main import cli
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.pusher.log.fencing.fence import COPYING
+from services.pusher.log.inspection import verify_log
 from services.pusher.log.jetstream.store import JetstreamLog
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.settings import LogSettings
@@ -219,6 +224,37 @@ def test_another_place_is_refused_before_anything_is_copied_there(
             assert (after.fence(), after.ends()) == as_it_was
             after.close()
     assert copied(folder, settings) == Copied(old.log_id, LogEnds(1, 1510), 0, True)
+
+
+def test_a_log_that_was_moved_is_judged_up_to_where_it_was(
+    old: SqliteLog, settings: LogSettings, tmp_path: Path
+) -> None:
+    """The pusher goes on elsewhere with the same folder: what was promised since is not lost here."""
+    put(old, 0, 20)
+    folder = tmp_path / "state"
+    assert verify_log(folder).moved_to == ""
+    copied(folder, settings, finish=True)
+    new = opened(folder, settings).claim_alone()
+    new.append(*ids_and_contents(orders(20, 5)))
+    new.close()
+    found = verify_log(folder)
+    assert (found.problems, found.records, found.last_position) == ([], 20, 20)
+    assert re.match(r"(schema|stream) log_\d+ at \S+$", found.moved_to)
+    done = CliRunner().invoke(cli, ["log", "verify", "--folder", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines() == [
+        "20 records, positions 1 to 20: sound",
+        f"this log was moved to {found.moved_to}, and is judged up to where it was moved: go on there",
+    ]
+    assert json.loads(CliRunner().invoke(cli, ["log", "verify", "--folder", str(folder), "--json"]).stdout) == {
+        "first_position": 1, "last_position": 20, "records": 20, "sound": True, "moved_to": found.moved_to
+    }  # fmt: skip
+    # A pusher whose settings lead back here hears the same, not that its log has lost its end.
+    with contextlib.closing(SqliteLog(folder)) as back, pytest.raises(DeposedError, match="this log was moved to"):
+        back.claim_alone()
+    with contextlib.closing(sqlite3.connect(folder / "log.db", isolation_level=None)) as change:
+        change.execute("DELETE FROM log WHERE position = 7")
+    assert verify_log(folder).problems == ["log record at position 7 is missing"]
 
 
 def test_a_pusher_on_a_copy_that_is_not_finished_is_told_so(

@@ -52,6 +52,8 @@ class LogVerifiedJson(TypedDict):
     records: int
     sound: bool
     problems: NotRequired[list[str]]
+    #: Of a folder whose log was moved: where it goes on. It was judged up to where it was moved.
+    moved_to: NotRequired[str]
 
 
 class SkippedJson(TypedDict):
@@ -262,6 +264,8 @@ def _verify_folder(session: Session, folder: Path, first: int, last: int) -> Non
         "records": found.records,
         "sound": not found.problems,
     }
+    if found.moved_to:
+        figures["moved_to"] = found.moved_to
     if session.json:
         if found.problems:
             figures["problems"] = list(found.problems)
@@ -279,6 +283,8 @@ def _verify_folder(session: Session, folder: Path, first: int, last: int) -> Non
         some = "; the index of ids is looked at without --from and --to" if first or last else ""
         positions = f"positions {found.first_position} to {found.last_position}"
         click.echo(f"{counted(found.records, 'record')}, {positions}: sound{some}")
+        if found.moved_to:
+            click.echo(f"this log was moved to {found.moved_to}, and is judged up to where it was moved: go on there")
 
 
 @contextlib.contextmanager
