@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.pusher.log.fencing.fence import COPY, COPYING, MOVED, Fence
+from services.pusher.log.fencing.fence import COPYING, MOVED, Fence, LogElsewhereError
 from services.pusher.log.store import DeposedError, LogEnds, LogStore, NotInLogError, StoredImport
 from tests.conformance.conftest import Engine
 from tests.pusher.updates import ids_and_contents, order, orders
@@ -44,6 +44,31 @@ def test_a_new_log_is_nobodys_and_takes_nothing_before_a_claim(engine: Engine) -
     put(store, 0, 1)
     assert store.epoch == 1
     assert store.fence() == Fence(1, "a", 1)
+
+
+@pytest.mark.parametrize(
+    ("holder", "told"),
+    [
+        (
+            f"{MOVED}schema other at db1/company, copy 7",
+            r"moved to schema other at db1/company: set .*_schema = \"other\"",
+        ),
+        (COPYING, "let `fasttree log copy` finish"),
+    ],
+    ids=["moved", "copying"],
+)
+def test_a_log_that_is_elsewhere_is_no_pushers(writers: tuple[LogStore, LogStore], holder: str, told: str) -> None:
+    """Nor that of the only one, which claims what is in force."""
+    old, new = writers
+    old.claim(3, holder)
+    assert old.fence().elsewhere
+    with pytest.raises(LogElsewhereError, match=told):
+        put(new, 10, 1)
+    for claim in (new.claim_alone, lambda: new.claim(3, "b"), lambda: new.claim(9, "a")):
+        with pytest.raises(LogElsewhereError, match=told):
+            claim()
+    assert old.fence() == Fence(3, holder, 3)
+    old.claim(3, holder)  # who moves it goes on
 
 
 def test_a_claim_is_refused_under_an_older_epoch_and_changes_nothing(writers: tuple[LogStore, LogStore]) -> None:
@@ -128,25 +153,6 @@ def test_two_that_nobody_gives_epochs_are_never_both_at_it(engine: Engine) -> No
     now.claim(7, "b")
     alone = engine.open().claim_alone()
     assert alone.fence() == Fence(7, "b", 4)
-
-
-@pytest.mark.parametrize(
-    ("holder", "words"),
-    [
-        (f"{MOVED}schema log at db1{COPY}{'0' * 32}", "this log was moved to schema log at db1"),
-        (COPYING, "still being"),
-    ],
-)
-def test_the_only_pusher_claims_no_log_that_was_moved_and_no_copy(engine: Engine, holder: str, words: str) -> None:
-    """What no pusher holds is in force there; it goes by what is in force, and must not take that for itself."""
-    store = engine.open()
-    store.claim(2, holder)
-    alone = engine.open()
-    with pytest.raises(DeposedError, match=words):
-        alone.claim_alone()
-    with pytest.raises(DeposedError):
-        alone.append(*ids_and_contents(orders(0, 1)))
-    assert alone.ends().last == 0
 
 
 def test_who_claims_knows_all_that_was_stored_before(engine: Engine) -> None:

@@ -225,13 +225,16 @@ class LogStore(ABC):
 
         Raises:
             DeposedError: A newer epoch is in force, or this one is another holder's. Nothing has changed.
+            LogElsewhereError: No epoch would do (`fencing/fence.py`). Nothing has changed.
             StoreFullError: No room, or the disk fails; nothing has changed.
             LogDamagedError: What others have stored can't be read.
         """
 
     def claim_alone(self) -> Self:
         """Claims under what is in force: for the only pusher, whom nobody gives an epoch. Raises as `claim`."""
-        self.claim(*self.fence().in_force)
+        fence = self.fence()
+        fence.check_here()  # whose holder is no pusher
+        self.claim(max(fence.epoch, 1), fence.holder)
         return self
 
     @abstractmethod

@@ -13,6 +13,7 @@ from fasttree.command.log.sealed import key_file_option, use_keys
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, json_option
 from fasttree.command.shapes import prints
+from services.pusher.log.fencing.fence import settings_of
 from services.pusher.log.jetstream.settings import STREAM_PATTERN, JetstreamSettings
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.settings import LogSettings
@@ -129,7 +130,8 @@ def copy_command(
         return
     what = f"log {copied.log_id}, positions {copied.ends.first} to {copied.ends.last}"
     if copied.moved:
-        click.echo(f'{what}: moved; start the pusher with pusher.log_store = "{settings.log_store}" and pusher.log_url')
+        place = f"stream {stream}" if settings.log_store == "jetstream" else f"schema {schema}"
+        click.echo(f"{what}: moved; start the pusher with {settings_of(place)}")
     elif copied.begun:
         click.echo(f"{what}: copied, and not moved yet; the old log takes nothing more: run this again with --finish")
     else:
