@@ -1,5 +1,5 @@
-"""The pusher while its log is damaged beyond opening, or lies in servers that are away: it takes nothing, says what is
-wrong to whoever asks, and begins as soon as somebody has brought a whole log back, or the servers.
+"""The pusher while its log is damaged beyond opening, lies in servers that are away, or was moved elsewhere: it takes
+nothing, says what is wrong to whoever asks, and begins as soon as somebody has brought a whole log, or the servers.
 
 One that just ended would leave the reason in its own log alone; who asks `fasttree status`, a probe or a monitor would
 learn no more than that nobody answers.
@@ -13,12 +13,13 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc
 from services.pusher.log.engine.said import TriesAgain
+from services.pusher.log.fencing.fence import LogElsewhereError
 from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError, StoreFullError
 from services.pusher.settings import PusherSettings
 from services.shared.domain.addresses import address_of
@@ -55,14 +56,19 @@ class OpenLog(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why there is none.
-
-    Attributes:
-        is_away: It lies in servers that can't be reached; else it is damaged.
-    """
+    """Why there is none; `told_as`: the reason that whoever asks is given."""
 
     reason: str
-    is_away: bool
+    told_as: Literal["LOG_AWAY", "LOG_DAMAGED", "LOG_ELSEWHERE"]
+
+    @property
+    def is_away(self) -> bool:
+        """It lies in servers that can't be reached."""
+        return self.told_as == "LOG_AWAY"
+
+    @property
+    def is_damaged(self) -> bool:
+        return self.told_as == "LOG_DAMAGED"
 
 
 async def open_log(
@@ -102,7 +108,7 @@ async def open_log(
                 continue
             tried = seen
             if isinstance(found, OpenLog):
-                logger.info("the log is there" if waiting.problem.is_away else "the log is whole again")
+                logger.info("the log is whole again" if waiting.problem.is_damaged else "the log is there")
                 return found
             if found != waiting.problem:
                 logger.error("the log can't be opened: %s; %s", found.reason, _waits(found))
@@ -112,7 +118,11 @@ async def open_log(
 
 
 def _waits(problem: Problem) -> str:
-    return "waits for the servers" if problem.is_away else "waits for a whole one"
+    return {
+        "LOG_AWAY": "waits for the servers",
+        "LOG_DAMAGED": "waits for a whole one",
+        "LOG_ELSEWHERE": "takes nothing",
+    }[problem.told_as]
 
 
 def _try_open(folder: Path, open_store: Callable[[], LogStore], in_servers: bool) -> OpenLog | Problem:
@@ -122,11 +132,14 @@ def _try_open(folder: Path, open_store: Callable[[], LogStore], in_servers: bool
         return OpenLog(open_store(), lock)
     except LogDamagedError as error:
         lock.close()
-        return Problem(str(error), is_away=False)
+        return Problem(str(error), "LOG_DAMAGED")
+    except LogElsewhereError as error:
+        lock.close()
+        return Problem(str(error), "LOG_ELSEWHERE")
     except LogStoreError as error:
         lock.close()
         if in_servers and isinstance(error, StoreFullError):
-            return Problem(str(error), is_away=True)
+            return Problem(str(error), "LOG_AWAY")
         raise StartupError(str(error)) from error
 
 
@@ -156,7 +169,7 @@ class _Waiting:
         self._settings = settings
         metrics = Metrics("pusher", "fasttree_pusher_", origin={"fasttree.cluster": cluster})
         metrics.gauge(
-            "log_damaged_records", "1: the log is damaged beyond opening: an alarm", lambda: not self.problem.is_away
+            "log_damaged_records", "1: the log is damaged beyond opening: an alarm", lambda: self.problem.is_damaged
         )
         metrics.gauge("closed", "1: no pushes are taken: an alarm", lambda: 1)
         metrics.process(settings.state_path)
@@ -189,12 +202,12 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
         self._started_at.GetCurrentTime()
 
     async def GetPusher(self, request: Any, context: Any) -> pusher_pb2.GetPusherResponse:
-        reason, is_away = self._problem()
+        problem = self._problem()
         return pusher_pb2.GetPusherResponse(
             cluster=self._cluster,
             started_at=self._started_at,
-            closed_reason=reason,
-            log_damage="" if is_away else reason,
+            closed_reason=problem.reason,
+            log_damage=problem.reason if problem.is_damaged else "",
             known_rule_version=RULE_VERSION,
             audit_problem=audit_problem(),
             software_version=own_version(),
@@ -204,8 +217,8 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
         )
 
     async def _refuse(self, request: Any, context: Any) -> None:
-        """Who would change something waits for servers; before a damaged log is whole, somebody has to act."""
-        if self._problem().is_away:
+        """Who would change something waits for the log; before a damaged one is whole, somebody has to act."""
+        if not self._problem().is_damaged:
             _put_off(self._problem())
         raise FailedPreconditionError(self._problem().reason, reason="LOG_DAMAGED")
 
@@ -240,4 +253,4 @@ class _NoFiles(import_source_pb2_grpc.ImportSourceServiceServicer):
 
 
 def _put_off(problem: Problem) -> None:
-    raise UnavailableError(problem.reason, reason="LOG_AWAY" if problem.is_away else "LOG_DAMAGED")
+    raise UnavailableError(problem.reason, reason=problem.told_as)

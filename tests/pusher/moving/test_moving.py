@@ -9,15 +9,18 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from subprocess import run
 
+import grpc
+import grpc.aio
 import pytest
 from click.testing import CliRunner
 
 from fasttree.command.main import cli
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
-from services.pusher.log.fencing.fence import COPYING
+from services.pusher.log.fencing.fence import COPYING, LogElsewhereError
 from services.pusher.log.inspection import verify_log
 from services.pusher.log.jetstream.store import JetstreamLog
 from services.pusher.log.postgresql.store import PostgresqlLog
@@ -89,15 +92,16 @@ def test_everything_is_the_same_afterwards(old: SqliteLog, settings: LogSettings
 
     # Until it is finished nobody can take the copy for the log.
     new = opened(tmp_path / "new", settings)
-    with pytest.raises(DeposedError, match="let `fasttree log copy` finish"):
-        new.claim(9, "b")
+    for claim in (partial(new.claim, 9, "b"), new.claim_alone):
+        with pytest.raises(LogElsewhereError, match="let `fasttree log copy` finish"):
+            claim()
     assert copied(folder, settings, finish=True) == Copied(old.log_id, LogEnds(2001, 4002), 2000, True)
 
     with pytest.raises(DeposedError):
         put(old, 5000, 1)
-    for epoch, holder in ((3, "a"), (99, "b")):
-        with pytest.raises(DeposedError, match=r"this log was moved to (schema|stream) log_"):
-            old.claim(epoch, holder)
+    for claim in (partial(old.claim, 3, "a"), partial(old.claim, 99, "b"), old.claim_alone):
+        with pytest.raises(LogElsewhereError, match=r"this log was moved to (schema|stream) log_"):
+            claim()
     for epoch, holder in ((2, "a"), (3, "b")):
         with pytest.raises(DeposedError):
             new.claim(epoch, holder)
@@ -322,11 +326,14 @@ async def test_a_pusher_moves_without_losing_a_push(settings: LogSettings, tmp_p
         await push_some(1500, 1)
     assert "order-1500" not in receipts
     await process.end(signal.SIGKILL)  # it may have ended by itself: it can write nothing any more
-    # Nor once it is started anew with the settings that it had, as a supervisor does.
-    with pytest.raises(
-        AssertionError, match=r"this log was moved to (schema|stream) log_\d+ .*see to pusher\.log_store"
-    ):
-        await process.start()
+    # One that is started as it was takes nothing either, and says where the log is.
+    await process.start()
+    told = rf"this log was moved to .*: set pusher.log_store = \"{settings.log_store}\", pusher.log_url and pusher\."
+    assert re.match(told, (await process.get()).closed_reason)
+    with pytest.raises(grpc.aio.AioRpcError, match="this log was moved to ") as refused:
+        await push_some(1500, 1)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    await process.end(signal.SIGKILL)
     process._settings += [
         f"pusher.log_store={settings.log_store}",
         f"pusher.log_url={settings.log_url}",
