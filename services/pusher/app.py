@@ -48,6 +48,7 @@ from services.pusher.log.store import DeposedError, LogStore
 from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
+from services.pusher.moving.watch import MovedWatch
 from services.pusher.personal.opening import PusherVault
 from services.pusher.personal.place import vault_asked
 from services.pusher.personal.runner import PersonalValues
@@ -278,6 +279,7 @@ class Pusher:
             (self.rule_records.run, "seals periods"),
             (self.personal.run, "has the log hear of erasures"),
             (LogCheck(self.store).run, "looks the log through"),
+            (MovedWatch(self.store, self.writer, self.background).run, "looks whether the log was moved"),
         ]
 
     def _needed_imports(self) -> list[types_pb2.ImportManifest]:

@@ -113,7 +113,7 @@ class AdmissionRunner:
                 case StreamEnd.TOO_MANY_UPDATES:
                     raise InvalidArgumentError(action.message, field="updates")
                 case StreamEnd.FAULT if isinstance(action.error, DeposedError):
-                    raise FailedPreconditionError(f"{action.message}; push again there", reason="STANDBY")
+                    raise FailedPreconditionError(f"{action.message}; push again where one is active", reason="STANDBY")
                 case StreamEnd.FAULT:
                     raise RuntimeError(action.message) from action.error
         finally:

@@ -26,6 +26,7 @@ from services.pusher.leadership.leadership import (
     TurnEvent,
 )
 from services.pusher.leadership.standby import FollowedLog, Standby
+from services.pusher.log.fencing.fence import LogElsewhereError
 from services.pusher.log.store import DeposedError, LogStore, LogStoreError
 from services.pusher.ports import PusherPorts
 from services.shared.clock import Clock
@@ -86,6 +87,8 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         self._active: ActivePart | None = None
         #: What was claimed, by its epoch, until somebody has taken it.
         self._claimed: tuple[int, LogStore] | None = None
+        #: Why the last claim came to nothing, as the log has it; empty where it was taken.
+        self._claim_problem = ""
         #: The end of the log that an active part writes.
         self._end: Callable[[], int] | None = None
         #: None: there are no more.
@@ -169,12 +172,10 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
     async def _claim(self, epoch: int) -> None:
         try:
             store = await self._log.claim(epoch, self._name)
-        except DeposedError as error:
-            self.feed(ClaimRefused(epoch, error.epoch))
         except (LogStoreError, OSError) as error:
-            logger.error("epoch %d: can't claim the log: %s", epoch, error)
-            self.feed(ClaimFailed(epoch, str(error)))
+            self._did_not_claim(epoch, error)
         else:
+            self._claim_problem = ""
             if self._claimed is not None:
                 await in_thread(self._claimed[1].close)
             self._claimed = (epoch, store)
@@ -183,6 +184,16 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
                 self._claimed = None
                 await in_thread(store.close)
                 self._log.resume()
+
+    def _did_not_claim(self, epoch: int, error: LogStoreError | OSError) -> None:
+        """It is tried again at once, by the core or the coordinator: what is wrong is said where it changes."""
+        if str(error) != self._claim_problem:
+            self._claim_problem = str(error)
+            logger.error("epoch %d: can't claim the log: %s", epoch, error)
+        if isinstance(error, DeposedError) and not isinstance(error, LogElsewhereError):
+            self.feed(ClaimRefused(epoch, error.epoch))
+        else:  # another one's epoch would not do either
+            self.feed(ClaimFailed(epoch, str(error)))
 
     # ---- who serves --------------------------------------------------------------------------------------------------
 

@@ -56,7 +56,9 @@ class FollowedLog:
         #: had asked the nodes, so they vouch for the log as a mark of its own would.
         self._seen: tuple[str, int] | None = None
         self._opened_at = 0
-        #: Why the log can't be read; empty where it can.
+        #: Why no pusher may claim it, when it was looked at last.
+        self.elsewhere = ""
+        #: Why the log can't be read, or can be nobody's here; empty where it can.
         self.problem = "the log has not been read yet"
         #: Which import files would be missing if this pusher became active; empty where none would.
         self.lacks = ""
@@ -67,10 +69,10 @@ class FollowedLog:
         loop = asyncio.get_running_loop()
         while True:
             try:
+                looks = loop.time() - looked_s >= _LOOK_S
                 async with self._lock:
                     if not self._handed_over:
-                        await in_thread(self._read_on)
-                    looks = loop.time() - looked_s >= _LOOK_S
+                        await in_thread(self._read_on, looks)
                     newest = await in_thread(self._newest_imports) if looks else []
                 if looks:
                     looked_s = loop.time()
@@ -106,7 +108,8 @@ class FollowedLog:
     def _open(self) -> None:
         self._store = self._open_store()
 
-    def _read_on(self) -> None:
+    def _read_on(self, looks: bool = True) -> None:
+        """`looks`: also at who may claim it."""
         if self._store is None:
             self._store = self._open_store()
             self.position = max(self._store.ends().first - 1, self._store.ends().last - 1)
@@ -120,7 +123,9 @@ class FollowedLog:
         except NotInLogError:  # trimmed under it, or put in the place of another one
             self.position = store.ends().last
         self.log_id = store.log_id
-        self._note("")
+        if looks:
+            self.elsewhere = store.fence().elsewhere
+        self._note(self.elsewhere)
 
     def _vouches(self, store: LogStore) -> bool:
         if self.position <= self._opened_at:
@@ -137,7 +142,8 @@ class FollowedLog:
 
     def _note(self, problem: str) -> None:
         if problem and problem != self.problem:
-            logger.error("the log can't be read: %s", problem)
+            what = "nobody can be active here" if problem == self.elsewhere else "the log can't be read"
+            logger.error("%s: %s", what, problem)
         self.problem = problem
 
 
@@ -161,12 +167,18 @@ class Standby:
         metrics.gauge(
             "followed_position", "The end of the log, as far as this pusher has read.", lambda: log().position
         )
-        metrics.gauge("unfit", "1 while this pusher can't read the log: an alarm", lambda: bool(log().problem))
+        metrics.gauge(
+            "unfit", "1 while this pusher can't read the log, or can't claim it: an alarm", lambda: bool(self._problem)
+        )
         metrics.calls([server.calls])
         metrics.connections([server.connections])
         metrics.callers([server.callers])
         metrics.process(folder)
         self.answering = Answering(_Servicer(self), _NoFiles(self), metrics, self._is_ready, refusal=self.refusal)
+
+    @property
+    def _problem(self) -> str:
+        return self._turn.problem or self._log().problem
 
     @property
     def standing(self) -> str:
@@ -178,6 +190,8 @@ class Standby:
             return "this pusher was made active, and claims the log" + (
                 f": {self._turn.problem}" if self._turn.problem else ""
             )
+        if self._log().elsewhere:
+            return f"this pusher stands by, and can't be active: {self._log().elsewhere}"
         active = f"{name} is active at {address}" if name else "the coordinator has named no active one yet"
         return f"this pusher stands by: {active}"
 
@@ -187,7 +201,7 @@ class Standby:
         return FailedPreconditionError(self.standing, reason="STANDBY", retry_after_s=_RETRY_AFTER_S, active=active)
 
     def _is_ready(self) -> Verdict:
-        return Verdict(not self._log().problem, self._log().problem or self.standing)
+        return Verdict(not self._problem, self._problem or self.standing)
 
 
 class _Servicer(pusher_pb2_grpc.PusherServiceServicer):

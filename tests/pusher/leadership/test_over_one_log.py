@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import grpc
 import grpc.aio
 import msgspec
@@ -15,11 +17,15 @@ from bench.cluster.cluster import free_port
 from fasttree.client import Client, Endpoints
 from fasttree.v1 import coordinator_pb2, pusher_pb2_grpc
 from services.coordinator.app import Coordinator
+from services.coordinator.pushers.events import PusherState
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
 from services.pusher.__main__ import one_of_several
+from services.pusher.leadership.leadership import CLAIM_AGAIN_S, Turn
 from services.pusher.leadership.runner import PusherTurns
+from services.pusher.log.fencing.fence import MOVED
 from services.pusher.log.settings import LogSettings
+from services.pusher.log.sqlite import SqliteLog
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
@@ -113,6 +119,55 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
         states = {pusher.name: pusher.status.state for pusher in cluster.pushers}
         assert states[standby] == coordinator_pb2.PUSHER_STATE_ACTIVE
         assert (await client.get_pusher()).epoch == done.epoch
+
+
+async def test_a_log_that_was_moved_is_nobodys_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody pushes meanwhile. Each says why, once, and nobody is named any more; any refused claim is told."""
+    async with contextlib.AsyncExitStack() as stack:
+        settings = CoordinatorSettings.of(port=0, http_port=0)
+        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
+        stack.push_async_callback(coordinator.stop)
+        address = f"127.0.0.1:{coordinator.server.port}"
+        both = [
+            await stack.enter_async_context(pusher(name, tmp_path, LogSettings(), address)) for name in ("p1", "p2")
+        ]
+        core, leases = coordinator.pushers.core, coordinator.pushers.core.leases
+
+        def states() -> set[PusherState]:
+            return {each.beat.state for each in leases.values()}
+
+        await until(lambda: states() == {PusherState.ACTIVE, PusherState.STANDBY}, "one to be active")
+        epoch = core.recorded.pusher_epoch
+        standby = next(turns for turns in both if turns.core.turn is Turn.STANDBY)
+        for _ in range(2):
+            await standby._claim(epoch)
+        assert caplog.text.count(f"can't claim the log: epoch {epoch} is that of {core.recorded.pusher}") == 1
+        mover = SqliteLog(tmp_path)
+        mover.claim(mover.fence().epoch + 1, f"{MOVED}schema other at db1/company, copy 7")
+        mover.close()
+        await until(lambda: states() == {PusherState.UNFIT}, "both to say that they can't be active")
+        told = (
+            "this log was moved to schema other at db1/company: "
+            'set pusher.log_store = "postgresql", pusher.log_url and pusher.log_schema = "other"'
+        )
+        assert {each.beat.note for each in leases.values()} == {told}
+        epoch = core.recorded.pusher_epoch
+        for turns in both:
+            async with open_channel(turns.address) as channel:
+                call = pusher_pb2_grpc.PusherServiceStub(channel).PushUpdates()
+                assert await call.code() is grpc.StatusCode.FAILED_PRECONDITION
+                assert told in await call.details()
+            async with aiohttp.ClientSession() as session, session.get(url(turns)) as answer:
+                assert (answer.status, (await answer.text()).strip()) == (503, told)
+        await asyncio.sleep(3.0 * CLAIM_AGAIN_S)
+        assert core.recorded.pusher_epoch == epoch
+        assert states() == {PusherState.UNFIT}
+        assert caplog.text.count(f"nobody can be active here: {told}") == 2
+        assert caplog.text.count(f"can't claim the log: {told}") <= 2
+
+
+def url(turns: PusherTurns) -> str:
+    return f"http://127.0.0.1:{turns.ports.http.port}/readyz"
 
 
 def addresses(pushers: list[PusherTurns]) -> str:
