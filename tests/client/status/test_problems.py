@@ -15,6 +15,7 @@ from fasttree.client.status.nodes import name_nodes
 from fasttree.client.status.problems import problems_of
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
+ACTIVE, UNFIT = coordinator_pb2.PUSHER_STATE_ACTIVE, coordinator_pb2.PUSHER_STATE_UNFIT
 ROOT = Path(__file__).parents[3]
 ALERTS = set(re.findall(r"^\| (FastTree\w+) \|", (ROOT / "docs/alerts.md").read_text(), re.MULTILINE))
 
@@ -58,6 +59,15 @@ def _silent(cluster: Any) -> None:
 
 def _halted(cluster: Any) -> None:
     cluster.nodes[1].status.halted_before, cluster.nodes[1].status.halt_reason = 5, "the engine failed"
+
+
+def _unfit(*others: coordinator_pb2.PusherState.ValueType) -> Any:
+    def change(cluster: Any) -> None:
+        for number, state in enumerate((UNFIT, *others), 1):
+            status = coordinator_pb2.PusherStatus(state=state, note="the log was moved" if state != ACTIVE else "")
+            cluster.pushers.add(name=f"p{number}", status=status, alive=True)
+
+    return change
 
 
 def _cut_off(answer: Any) -> None:
@@ -112,6 +122,8 @@ def _good_for(one: Any, **left: float) -> None:
         ({"answer": _refused}, [("NodeNotReady", False)]),
         ({"answer": lambda one: setattr(one, "log_damage", "record 3")}, [("LogDamaged", True)]),
         ({"answer": lambda one: setattr(one, "closed_reason", "full")}, [("PushesRefused", True)]),
+        ({"cluster": _unfit(UNFIT)}, [("PushesRefused", True)]),
+        ({"cluster": _unfit(ACTIVE)}, [("PushesRefused", False)]),
         ({"answer": _not_written, "cluster": _not_written}, [("AuditNotWritten", True), ("AuditNotWritten", True)]),
         ({"cluster": lambda one: _not_written(one.nodes[1].status)}, [("AuditNotWritten", True)]),
         (

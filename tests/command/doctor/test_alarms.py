@@ -91,6 +91,7 @@ def test_every_alert_that_status_names_has_a_mend() -> None:
             {"part": "n1", "expires": _in_days(3)},
             {"part": "n2", "expires": _in_days(30)},
         ],
+        "pushers": [{"pusher": "p1", "state": "unfit", "note": "the log was moved"}],
         "log": {"damage": "record 3", "closed": "another log"},
         "primary": "",
         "note": "",
@@ -98,7 +99,7 @@ def test_every_alert_that_status_names_has_a_mend() -> None:
         "imports": [{"import_id": 1, "state": "refused", "nodes": []}],
     }
     found = problems_of(cast("ClusterJson", status))
-    assert len(found) == 13
+    assert len(found) == 14
     assert [problem.alert for problem in found if mend_of(problem.alert).startswith("docs/alerts.md,")] == []
 
 

@@ -13,6 +13,7 @@ from typing import TypedDict
 
 from fasttree.client.status.cluster import ClusterJson, DifferenceJson
 from fasttree.client.status.nodes import NodeJson
+from fasttree.client.status.pushers import PusherJson
 
 #: As the alerts of certificates have it: soon over, and nearly over.
 CERTIFICATE_SOON_S = 604_800.0
@@ -83,6 +84,7 @@ def _faults(content: ClusterJson) -> Iterator[Problem]:
         mend = "mend that before it ends: see docs/security.md"
         text = f"{each['part']} goes by what it had before: {each['problem']}: {mend}"
         yield Problem(text=text, alert="FastTreeSecurityFilesUnusable", fault=True)
+    yield from _of_unfit(content["pushers"])
     log = content["log"]
     if log is None:
         return
@@ -90,6 +92,18 @@ def _faults(content: ClusterJson) -> Iterator[Problem]:
         yield Problem(text=log["damage"], alert="FastTreeLogDamaged", fault=True)
     if log["closed"] and log["closed"] != log["damage"]:
         yield Problem(text=f"no pushes are taken: {log['closed']}", alert="FastTreePushesRefused", fault=True)
+
+
+def _of_unfit(pushers: list[PusherJson]) -> Iterator[Problem]:
+    """Those that can't be active, by why. Where another one is, nobody waits for them."""
+    by_note: dict[str, list[str]] = {}
+    for each in pushers:
+        if each["state"] == "unfit":
+            by_note.setdefault(each["note"], []).append(each["pusher"])
+    is_fault = all(each["state"] != "active" for each in pushers)
+    for note, names in by_note.items():
+        text = f"{', '.join(names)} can't be active: {note}"
+        yield Problem(text=text, alert="FastTreePushesRefused", fault=is_fault)
 
 
 def _difference_text(difference: DifferenceJson) -> str:

@@ -16,6 +16,7 @@ from fasttree.client import (
     UnauthenticatedError,
 )
 from fasttree.client.calls.pages import PageError, Pages
+from fasttree.client.calls.servers import STANDBY
 from fasttree.client.calls.tokens import is_here
 from fasttree.client.status.cluster import ClusterJson, status_json
 from fasttree.client.status.nodes import name_nodes, named_json
@@ -75,12 +76,15 @@ def status_client(session: Session) -> Client:
 async def look(session: Session, client: Client) -> Seen:
     """Asks both at once."""
     away: list[Problem] = []
+    none_active: list[Problem] = []
     console = asyncio.create_task(_of_console(client))
     answers = await asyncio.gather(client.get_cluster(), client.get_pusher(), return_exceptions=True)
     drills = await console
     for part, answer in zip(("coordinator", "pusher"), answers, strict=True):
         if isinstance(answer, REFUSED):
             away.append(Problem(text=f"{part}: {answer}", alert="", fault=True))
+        elif isinstance(answer, CallError) and part == "pusher" and answer.reason == STANDBY:
+            none_active = [Problem(text=f"{part}: {answer}", alert="FastTreePushesRefused", fault=True)]
         elif isinstance(answer, (CallError, EndpointsError)):
             away.append(_away(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}"))
         elif isinstance(answer, BaseException):
@@ -90,7 +94,9 @@ async def look(session: Session, client: Client) -> Seen:
     name_nodes(content["nodes"], client.endpoints.nodes)
     if view is None and pusher is None:
         content["nodes"] = [named_json(node) for node in client.endpoints.nodes]
-    found = (*away, *drills, *unfinished.problems(session), *problems_of(content))
+    if any(each["state"] == "unfit" for each in content["pushers"]):
+        none_active = []  # why, they say themselves
+    found = (*away, *none_active, *drills, *unfinished.problems(session), *problems_of(content))
     return Seen(content=content, found=found, has_view=view is not None, has_pusher=pusher is not None)
 
 
