@@ -70,6 +70,7 @@ CASES: dict[str, list[Case]] = {
         for value, epoch, fires in (("0.1x40", 3, 1), ("-2x40", 3, 1), ("0.6x40", 3, 0), ("0x40", 0, 0))
     ],
     "FastTreePushesRefused": above("fasttree_pusher_closed", "1x40", "0x40"),
+    "FastTreePusherUnfit": above("fasttree_pusher_unfit", "1x40", "0x40"),
     "FastTreeLogDamaged": above("fasttree_pusher_log_damaged_records", "1x40", "0x40"),
     "FastTreeImportStoreUnfit": above("fasttree_pusher_import_store_unfit", "1x40", "0x40"),
     "FastTreeImportRefused": above("fasttree_pusher_import_refused", "1x40", "0x40"),

@@ -122,8 +122,8 @@ def _good_for(one: Any, **left: float) -> None:
         ({"answer": _refused}, [("NodeNotReady", False)]),
         ({"answer": lambda one: setattr(one, "log_damage", "record 3")}, [("LogDamaged", True)]),
         ({"answer": lambda one: setattr(one, "closed_reason", "full")}, [("PushesRefused", True)]),
-        ({"cluster": _unfit(UNFIT)}, [("PushesRefused", True)]),
-        ({"cluster": _unfit(ACTIVE)}, [("PushesRefused", False)]),
+        ({"cluster": _unfit(UNFIT)}, [("PusherUnfit", True)]),
+        ({"cluster": _unfit(ACTIVE)}, [("PusherUnfit", False)]),
         ({"answer": _not_written, "cluster": _not_written}, [("AuditNotWritten", True), ("AuditNotWritten", True)]),
         ({"cluster": lambda one: _not_written(one.nodes[1].status)}, [("AuditNotWritten", True)]),
         (

@@ -23,6 +23,7 @@ _TOLD_BY_STATUS = {
     "FastTreeElectionsPaused",
     "FastTreeDrillNotUndone",
     "FastTreePushesRefused",
+    "FastTreePusherUnfit",
     "FastTreeLogDamaged",
     "FastTreeImportRefused",
     "FastTreeNodesDiffer",

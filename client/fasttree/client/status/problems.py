@@ -103,7 +103,7 @@ def _of_unfit(pushers: list[PusherJson]) -> Iterator[Problem]:
     is_fault = all(each["state"] != "active" for each in pushers)
     for note, names in by_note.items():
         text = f"{', '.join(names)} can't be active: {note}"
-        yield Problem(text=text, alert="FastTreePushesRefused", fault=is_fault)
+        yield Problem(text=text, alert="FastTreePusherUnfit", fault=is_fault)
 
 
 def _difference_text(difference: DifferenceJson) -> str:
