@@ -29,6 +29,7 @@ def test_an_error_of_the_system_is_its_file_and_its_words(tmp_path: Path) -> Non
         (errno.EACCES, "mend the rights there"),
         (errno.EROFS, "have it mounted so that it can be written"),
         (errno.ENOENT, "bring that folder back"),
+        (errno.ENOTDIR, "move that file away"),
         (errno.EMFILE, "allow this process more open files"),
         (errno.EIO, "look after that disk"),
     ],

@@ -23,7 +23,8 @@ _MENDS: Final = {
     **dict.fromkeys((*NO_ROOM, errno.EFBIG), ROOM_MEND),
     **dict.fromkeys((errno.EACCES, errno.EPERM), RIGHTS_MEND),
     errno.EROFS: "have it mounted so that it can be written",
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "bring that folder back"),
+    errno.ENOENT: "bring that folder back",
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "move that file away"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow this process more open files"),
     **dict.fromkeys((errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT), "look after the mount"),
 }
@@ -65,7 +66,8 @@ def system_words(error: BaseException) -> str:
 
 def with_mend(error: OSError) -> str:
     """What went wrong with a file, and what ends that: "No space left on device; make room there"."""
-    return f"{system_words(error)}; {_MENDS.get(error.errno or 0, DISK_MEND)}"
+    number = error.errno or (errno.EEXIST if isinstance(error, FileExistsError) else 0)
+    return f"{system_words(error)}; {_MENDS.get(number, DISK_MEND)}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

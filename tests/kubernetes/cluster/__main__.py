@@ -100,6 +100,25 @@ def command_inside(command: list[str]) -> list[str]:
     return [*inside, "env", "--chdir", os.getcwd(), path, settings[1], *command]
 
 
+def run_until_asked(command: list[str]) -> int:
+    """Its exit code. SIGTERM ends it as well, be it only just being started."""
+    asked: list[int] = []
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def end(number: int, _: object) -> None:
+        asked.append(128 + number)
+        for process in begun:
+            process.kill()
+
+    signal.signal(signal.SIGTERM, end)
+    with subprocess.Popen(command) as process:
+        begun.append(process)
+        if asked:
+            process.kill()
+        code = process.wait()
+    return asked[0] if asked else code
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.kubernetes.cluster", description=__doc__)
@@ -134,7 +153,7 @@ def main() -> int:
                 signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
                 try:
                     start(given.nodes, given.image)
-                    return subprocess.run(command_inside(given.arguments), check=False).returncode
+                    return run_until_asked(command_inside(given.arguments))
                 finally:
                     stop()
             case "control":

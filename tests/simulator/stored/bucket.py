@@ -95,7 +95,7 @@ class Bucket:
 
     def rot(self, name: str, data: bytes | None) -> None:
         """Something happens to an object that nobody asked for."""
-        self.checker.spoiled.add(name.partition("/")[0])
+        self.checker.was_spoiled(name)
         if data is None:
             del self.objects[name]
         else:

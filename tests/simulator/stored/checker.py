@@ -25,10 +25,12 @@ Objects = Mapping[str, bytes]
 
 @dataclass(eq=False)
 class Put:
-    """A snapshot that a node stores; `beside`: those that others stored at any time meanwhile."""
+    """A snapshot that a node stores; `beside`: those that others stored at any time meanwhile. `spoiled`: keys of which
+    an object was damaged meanwhile, which it may have found whole before."""
 
     key: str
     beside: list[Put] = field(default_factory=list)
+    spoiled: set[str] = field(default_factory=set)
 
 
 class StoreChecker:
@@ -72,6 +74,12 @@ class StoreChecker:
                 raise Violation(f"stored: {key} is removed, and belongs to the newest {self._kept}: newer are {newer}")
         self._check(objects, key)
 
+    def was_spoiled(self, name: str) -> None:
+        """An object is damaged, or gone, behind everybody's back."""
+        self.spoiled.add(_key(name))
+        for put in self._under_way:
+            put.spoiled.add(_key(name))
+
     def _check(self, objects: Objects, key: str) -> None:
         """What is offered is whole: each part that the index names is there, and is what the index says."""
         index = _index(objects.get(_whole(key)))
@@ -109,7 +117,7 @@ class StoreChecker:
                 f"stored: {len(offered)} stay, {self._kept} should, and {others} were put beside: {offered}"
             )
         halves = {_key(name) for name in objects if _whole(_key(name)) not in objects and _log(_key(name)) == log}
-        old = sorted(key for key in halves if key < put.key)
+        old = sorted(key for key in halves - put.spoiled if key < put.key)
         if len(old) > others:
             raise Violation(f"stored: halves of {old} stay, and {put.key} is put")
 

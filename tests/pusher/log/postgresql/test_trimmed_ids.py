@@ -215,7 +215,7 @@ def test_no_room_for_the_copy_trims_nothing(settings: LogSettings, tmp_path: Pat
     folder = tmp_path / "a"
     store = trimmed(settings, folder, 0)
     (folder / "postgresql-ids").write_text("a file where the folder should be")
-    with pytest.raises(StoreFullError, match="make room"):
+    with pytest.raises(StoreFullError, match="is a file where a folder should be; move that file away"):
         store.trim(100, _TRIMMED)
     assert store.ends() == LogEnds(1, 100)
     (folder / "postgresql-ids").unlink()
