@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,3 +100,15 @@ async def test_a_rollback_that_no_pusher_takes_says_that_they_stand_by() -> None
                     await client.rollback_import()
         finally:
             await standby.stop()
+
+
+async def test_a_first_pusher_that_is_frozen_does_not_keep_a_rollback_from_the_active_one() -> None:
+    """Its machine takes connections, and nobody there answers."""
+    async with fake_cluster() as cluster:
+        active = cluster.endpoints.pusher
+        with socket.create_server(("127.0.0.1", 0)) as frozen:
+            first = f"127.0.0.1:{frozen.getsockname()[1]}"
+            async with Client(replace(cluster.endpoints, pusher=f"{first},{active}")) as client:
+                with pytest.raises(FailedPreconditionError, match="no import before the current one"):
+                    await client.rollback_import()
+                assert client._pusher().address == active
