@@ -1,8 +1,10 @@
 """Child processes: restarted when they die, ended in order, and never left behind."""
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -175,6 +177,25 @@ asyncio.run(main())
     parent.kill()
     await parent.wait()
     await wait_until(lambda: not alive(pid))
+
+
+def test_two_programs_that_start_together_find_different_ports() -> None:
+    # Nobody listens on the ports yet; each program takes 100 of 250.
+    program = """
+from fasttree.command.local import free_ports
+free_ports._LAST = free_ports._FIRST + 250
+print(free_ports.free_ports("127.0.0.1", 100))
+input()
+"""
+    programs = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    found = [set(json.loads(each.stdout.readline())) for each in programs if each.stdout is not None]
+    for each in programs:
+        each.communicate("\n")
+    assert [len(ports) for ports in found] == [100, 100]
+    assert not found[0] & found[1]
 
 
 def test_free_ports_are_different_and_free() -> None:
