@@ -5,6 +5,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
+# Every process of a cluster would compile its sources anew where somebody's environment forbids to keep what came of it.
+unexport PYTHONDONTWRITEBYTECODE
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
 .PHONY: help setup setup-run lock sbom gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos evening attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads bench-telemetry bench-console bench-overload bench-tls bench-sealing bench-log-ids released-api clean

@@ -96,10 +96,10 @@ def page() -> str:
     content = schemas()
     shared = "".join(f"| {_names([option])} | {_cell(option.help or '')} |\n" for option in _shared_options())
     text = f"{_HEAD}\n## Options of many commands\n\n| option | what |\n|---|---|\n{shared}"
-    for group, commands in GROUPS.items():
+    for group, names in GROUPS.items():
         text += f"\n## {group}\n"
-        for each in sorted(commands, key=lambda command: str(command.name)):
-            for path, command in leaves(each, f"fasttree {each.name}"):
+        for name in sorted(names):
+            for path, command in leaves(cli.commands[name], f"fasttree {name}"):
                 text += _section(path, command, content["commands"].get(path, {}))
     text += "\n## Shapes\n"
     for name, schema in content["$defs"].items():

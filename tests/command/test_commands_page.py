@@ -6,6 +6,8 @@ Whatever a test runs by `FastTree` is looked at; here, that the look finds what 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import jsonschema
@@ -43,9 +45,20 @@ def test_the_page_and_the_schemas_are_fresh_and_have_every_command() -> None:
     assert [path for path in paths if f"\n### {path}\n" not in text] == []
 
 
-def test_the_help_has_each_command_in_one_group() -> None:
-    grouped = [str(command.name) for commands in GROUPS.values() for command in commands]
+def test_each_command_is_where_the_help_has_it_and_has_that_name() -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert len(set(grouped)) == len(grouped)
+    assert [str(cli.commands[name].name) for name in grouped] == grouped
     assert sorted(grouped) == sorted(cli.commands)
+
+
+def test_a_command_brings_what_it_needs_alone() -> None:
+    # Each import that all commands shared would make each of them late.
+    program = "import sys; from fasttree.command.main import cli; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    modules = ran.stdout.split()
+    assert "fasttree.command.session" in modules
+    assert [name for name in modules if name in ("numpy", "cryptography", "pyarrow", "services", "asyncpg")] == []
 
 
 def test_every_command_has_json_and_says_what_it_is() -> None:

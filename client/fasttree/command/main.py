@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, NoReturn, cast
 
 import click
 
 from fasttree.client import FastTreeClientError
-from fasttree.command.audit.commands import audit
-from fasttree.command.bundle.commands import bundle
-from fasttree.command.certs.commands import certs
-from fasttree.command.certs.policy_commands import policy
-from fasttree.command.cluster import commands as cluster
-from fasttree.command.cluster import turns
-from fasttree.command.cluster.drill import drill
-from fasttree.command.cluster.verify import verify
-from fasttree.command.completion import completion
-from fasttree.command.datatrax.commands import datatrax
-from fasttree.command.doctor.commands import doctor
-from fasttree.command.imports import commands as imports
-from fasttree.command.keys.commands import keys
-from fasttree.command.local.logs import logs
-from fasttree.command.local.up import up
-from fasttree.command.log import columns, erasing, periods, push, rules
-from fasttree.command.log import commands as log
-from fasttree.command.machines.commands import machine
-from fasttree.command.messages.commands import message
-from fasttree.command.nodes import commands as nodes
-from fasttree.command.reports import commands as reports
-from fasttree.command.reports import outcomes
 from fasttree.command.session import ASKING_OPTIONS, CommandError, Session, common_options
-from fasttree.command.settings.commands import config
-from fasttree.command.status.commands import status
 from fasttree.command.terminal import OutputError, guard_output, on_one_line
-from fasttree.command.tokens.commands import token
-from fasttree.command.top.commands import top
-from fasttree.command.trace.commands import trace
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -49,6 +23,89 @@ EXIT_INTERRUPTED = 130
 
 class ReaderGoneError(Exception):
     """Whoever read our output has enough."""
+
+
+#: As `fasttree --help` and docs/commands.md have them: where each is, from this package on.
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Look": {
+        "status": "status.commands:status",
+        "top": "top.commands:top",
+        "doctor": "doctor.commands:doctor",
+        "follow": "cluster.commands:follow",
+        "trace": "trace.commands:trace",
+        "verify": "cluster.verify:verify",
+        "logs": "local.logs:logs",
+        "bundle": "bundle.commands:bundle",
+    },
+    "Cluster": {
+        "up": "local.up:up",
+        "switchover": "cluster.turns:switchover",
+        "pause": "cluster.turns:pause",
+        "resume": "cluster.turns:resume",
+        "drill": "cluster.drill:drill",
+        "node": "nodes.commands:node",
+        "machine": "machines.commands:machine",
+        "config": "settings.commands:config",
+    },
+    "Data": {
+        "import": "imports.commands:import_group",
+        "push": "log.push:push",
+        "held": "reports.outcomes:held",
+        "rejected": "reports.outcomes:rejected",
+        "period": "log.periods:period",
+        "volume-type": "log.periods:volume_type",
+        "column": "log.columns:column",
+        "erase": "log.erasing:erase",
+        "rules": "log.rules:rules",
+        "log": "log.commands:log",
+    },
+    "Reports": {
+        name: f"reports.commands:{name.replace('-', '_')}"
+        for name in (
+            "member", "upline", "frontline", "downline", "summary", "largest", "holding-tank", "search", "describe",
+        )
+    },
+    "Security": {
+        "certs": "certs.commands:certs",
+        "policy": "certs.policy_commands:policy",
+        "token": "tokens.commands:token",
+        "audit": "audit.commands:audit",
+        "keys": "keys.commands:keys",
+    },
+    "DataTrax and messages": {"datatrax": "datatrax.commands:datatrax", "message": "messages.commands:message"},
+    "Shell": {"completion": "completion:completion"},
+}  # fmt: skip
+
+
+class CommandsByPlace(MutableMapping[str, click.Command]):
+    """Each command, imported when somebody asks for it: with what all of them need, none would begin to work within the
+    first second."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = dict(places)
+        self._imported: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._imported:
+            module, _, attribute = self._places[name].partition(":")
+            self._imported[name] = getattr(importlib.import_module(f"fasttree.command.{module}"), attribute)
+        return self._imported[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._places[name], self._imported[name] = "", command
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+        self._imported.pop(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class Commands(click.Group):
@@ -74,10 +131,10 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """By what they are for: one list of all would be of no help."""
         width = max(len(name) for name in self.commands)
-        for group, commands in GROUPS.items():
+        limit = formatter.width - width - 6
+        for group, names in GROUPS.items():
             with formatter.section(group):
-                limit = formatter.width - width - 6
-                formatter.write_dl([(str(each.name), each.get_short_help_str(limit)) for each in commands])
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit)) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -97,24 +154,7 @@ def cli(session: Session) -> None:
     """
 
 
-#: As `fasttree --help` and docs/commands.md have them.
-GROUPS: Mapping[str, tuple[click.Command, ...]] = {
-    "Look": (status, top, doctor, cluster.follow, trace, verify, logs, bundle),
-    "Cluster": (up, turns.switchover, turns.pause, turns.resume, drill, nodes.node, machine, config),
-    "Data": (
-        imports.import_group, push.push, outcomes.held, outcomes.rejected, periods.period, periods.volume_type,
-        columns.column, erasing.erase, rules.rules, log.log,
-    ),
-    "Reports": (
-        reports.member, reports.upline, reports.frontline, reports.downline, reports.summary, reports.largest,
-        reports.holding_tank, reports.search, reports.describe,
-    ),
-    "Security": (certs, policy, token, audit, keys),
-    "DataTrax and messages": (datatrax, message),
-    "Shell": (completion,),
-}  # fmt: skip
-for command in (each for group in GROUPS.values() for each in group):
-    cli.add_command(command)
+cli.commands = CommandsByPlace({name: place for group in GROUPS.values() for name, place in group.items()})
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

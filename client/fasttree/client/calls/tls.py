@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import logging
 import os
 import ssl
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from fasttree.client.errors import TlsFilesError
-from fasttree.client.files import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -26,15 +20,6 @@ logger = logging.getLogger(__name__)
 VARIABLE: Final = "FASTTREE_TLS_DIR"
 #: How often the files are looked at, while calls are made.
 _LOOK_S: Final = 1.0
-_BYTES_MAX: Final = 1 << 20
-#: What x509 raises of what it can't read: not all of it is a ValueError.
-UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +59,12 @@ class TlsFiles:
 
     def context(self) -> ssl.SSLContext:
         """For other connections than gRPC's. Raises TlsFilesError."""
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=_read(self.ca).decode("ascii", "replace"))
+        from fasttree.client.calls.pem import read, usable
+
+        authorities = read(self.ca).decode("ascii", "replace")
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=authorities)
         if self.certificate:
-            with _usable(self):
+            with usable(self):
                 context.load_cert_chain(self.certificate, self.key)
         # Where servers have another name than their host, who signed them is what counts.
         context.check_hostname = not self.server_name
@@ -91,7 +79,7 @@ class Credentials:
         self._stamps = self._look()
         self._looked_s = time.monotonic()
         #: Another object once the files are others.
-        self.now: grpc.ChannelCredentials = _read_checked(files)
+        self.now: grpc.ChannelCredentials = _channel_credentials(files)
 
     def refresh(self) -> grpc.ChannelCredentials:
         """As the files are; as they were before, where they can't be used: between two renewals they don't match."""
@@ -101,7 +89,7 @@ class Credentials:
         stamps = self._look()
         if stamps != self._stamps:
             try:
-                self.now = _read_checked(self.files)
+                self.now = _channel_credentials(self.files)
                 self._stamps = stamps
             except TlsFilesError as error:
                 logger.warning("%s; goes on with the certificate of before", error)
@@ -118,36 +106,8 @@ class Credentials:
         return tuple(stamps)
 
 
-def _read_checked(files: TlsFiles) -> grpc.ChannelCredentials:
-    if not (files.certificate or files.key):
-        with _usable(files):
-            x509.load_pem_x509_certificates(ca := _read(files.ca))
-        return grpc.ssl_channel_credentials(ca)
-    certificate, key, ca = _read(files.certificate), _read(files.key), _read(files.ca)
-    with _usable(files):
-        leaf = x509.load_pem_x509_certificates(certificate)[0]
-        x509.load_pem_x509_certificates(ca)
-        if serialization.load_pem_private_key(key, None).public_key() != leaf.public_key():
-            raise TlsFilesError(f"{files.key} is not the key of {files.certificate}: take both from one issue")
-    expires = leaf.not_valid_after_utc
-    if expires <= datetime.datetime.now(datetime.UTC):
-        raise TlsFilesError(f"{files.certificate} has expired ({expires:%Y-%m-%d %H:%M:%S} UTC): renew it")
-    return grpc.ssl_channel_credentials(ca, key, certificate)
+def _channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
+    # A client without TLS does not wait for the libraries that read certificates.
+    from fasttree.client.calls.pem import channel_credentials
 
-
-def _read(path: str) -> bytes:
-    try:
-        with open_regular(Path(path)) as file:
-            return file.read(_BYTES_MAX)
-    except OSError as error:
-        raise TlsFilesError(f"{path} can't be read: {error.strerror or error}") from None
-
-
-@contextlib.contextmanager
-def _usable(files: TlsFiles) -> Iterator[None]:
-    """Turns what the libraries say of files into one line."""
-    try:
-        yield
-    except (*UNREADABLE, ssl.SSLError, OSError) as error:
-        why = "it has a password" if "assword" in str(error) else "there is no certificate, or no key, in one as PEM"
-        raise TlsFilesError(f"{files.certificate}, {files.key}, {files.ca} can't be used: {why}") from None
+    return channel_credentials(files)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fasttree.client.calls.tls import UNREADABLE
+from fasttree.client.calls.pem import UNREADABLE
 from fasttree.command.certs.roles import Holder, named_in, uri_of
 from fasttree.command.session import CommandError
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from fasttree.client.calls.tls import UNREADABLE
+from fasttree.client.calls.pem import UNREADABLE
 from fasttree.client.files import open_regular
 from fasttree.command.certs.authority import BEFORE, Authority, Pair, cluster_of, hosts_of, new_authority, uris_of
 from fasttree.command.certs.kept import BYTES_MAX, KeptCertificates, signed_by

@@ -15,7 +15,7 @@ from typing import Final
 
 from cryptography import x509
 
-from fasttree.client.calls.tls import UNREADABLE
+from fasttree.client.calls.pem import UNREADABLE
 from fasttree.client.files import open_regular
 from fasttree.command.certs.roles import Holder
 from services.shared.files.durable import discard, make_folder, write_durably

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from fasttree.client import Client, Endpoints, TlsFilesError
 from fasttree.client.calls.pages import PageError, Pages
-from fasttree.client.calls.tls import UNREADABLE
+from fasttree.client.calls.pem import UNREADABLE
 from fasttree.command.doctor.findings import Finding
 
 _CONNECT_S = 3.0
