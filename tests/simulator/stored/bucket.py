@@ -160,6 +160,9 @@ class BucketObjects:
             except StoreAwayError:
                 self.troubles += 1
                 await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                self.troubles += 1  # too late for whoever waited for it
+                raise
         raise StoreAwayError(PLACE, "no answer")
 
     def _arrive(self, do: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
