@@ -58,7 +58,9 @@ def test_a_command_brings_what_it_needs_alone() -> None:
     ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     modules = ran.stdout.split()
     assert "fasttree.command.session" in modules
-    assert [name for name in modules if name in ("numpy", "cryptography", "pyarrow", "services", "asyncpg")] == []
+    assert [
+        name for name in modules if name in ("numpy", "cryptography", "pyarrow", "services.shared", "asyncpg")
+    ] == []
 
 
 def test_every_command_has_json_and_says_what_it_is() -> None:

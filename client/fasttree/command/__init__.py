@@ -5,9 +5,10 @@ import signal
 import sys
 from pathlib import Path
 
-# `fasttree up` starts processes while gRPC's threads run. Between fork and exec nothing of gRPC is used, so its fork
-# handlers have nothing to do, and would only complain. Read when grpc is imported, so it stands before all imports.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# Commands start processes while gRPC's threads run, as services do: what makes that safe has its home there, and stands
+# before all imports of gRPC.
+import services as services
+
 # What gRPC would write of a refused certificate, in its own words, over and over: the command's one line says it.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
