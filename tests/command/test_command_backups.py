@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from click.testing import CliRunner
 
 from fasttree.client import Endpoints
+from fasttree.command.main import cli
+from fasttree.command.session import CommandError, Session
 from tests.command.fasttree_command import FastTree
 from tests.fakes.node import FakeNode
 from tests.fakes.server import CLUSTER
@@ -91,3 +96,19 @@ async def test_a_backup_that_has_all_that_the_nodes_have_goes_on_by_itself(
     assert (pushed.code, "1 new, 1 known already" in pushed.out) == (0, True)
     await until(lambda: node.position == 4, "the node to go on")
     assert node.log_id == log_id
+
+
+async def test_a_place_where_no_backup_can_be_is_named(
+    tmp_path: Path, pusher: PusherProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fasttree = FastTree(tmp_path / "shell", Endpoints(pusher=pusher.address, vip=pusher.address))
+    file = tmp_path / "file"
+    file.touch()
+    ran = await fasttree("log", "backup", str(file / "backup"), "--folder", str(tmp_path / "state"))
+    assert (ran.code, f"{file} is a file where a folder should be" in ran.err) == (1, True)
+    # Root may write everywhere.
+    refused = PermissionError(errno.EACCES, "Permission denied", "kept/backup")
+    monkeypatch.setattr("fasttree.command.log.backups.back_up", Mock(side_effect=refused))
+    said = CliRunner().invoke(cli, ["log", "backup", "kept/backup", "--folder", str(tmp_path)], obj=Session())
+    assert isinstance(said.exception, CommandError)
+    assert str(said.exception) == "kept/backup: Permission denied: see to rights and room there, or name another"

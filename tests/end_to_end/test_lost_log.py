@@ -92,7 +92,7 @@ def bring_back(cluster: RunningCluster, elsewhere: Path) -> None:
 
 
 LOSSES = {
-    "log.db": "is gone, and updates up to",
+    "log.db": "where the log lies in a server, set pusher.log_store as it was; else bring it back",
     "log.db without its WAL": "receipts were given from",
     "another file": "is another log",
 }

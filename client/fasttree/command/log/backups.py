@@ -88,8 +88,11 @@ def _run(session: Session, key_file: str, work: Callable[[Callable[[str, int, in
     progress = Progress(quiet=session.json)
     try:
         return work(progress.percent)
-    except (BackupError, LogStoreError, SealKeyError, OSError) as error:
+    except (BackupError, LogStoreError, SealKeyError) as error:
         raise CommandError(str(error)) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        raise CommandError(f"{place}{error.strerror or error}: see to rights and room there, or name another") from None
     finally:
         progress.clear()
 

@@ -53,8 +53,9 @@ def check_there(promise: Promise, path: Path) -> None:
     """Raises LogDamagedError where updates were acknowledged, and there is no log at all."""
     if promise.position and not path.exists():
         raise LogDamagedError(
-            f"{path} is gone, and updates up to {promise.position} were acknowledged: bring it back "
-            f"(fasttree log restore), or move {path.parent} away to begin a new log"
+            f"{path} is gone, and updates up to {promise.position} were acknowledged: where the log lies in a server, "
+            f"set pusher.log_store as it was; else bring it back (fasttree log restore), or, once it is lost for good, "
+            f"move {path.parent} away to begin a new log"
         )
 
 
