@@ -56,8 +56,9 @@ def _serves(running: Deployed) -> None:
 
 
 @pytest.fixture
-def helm(tmp_path: Path) -> Iterator[Deployed]:
+def helm(deployed: Deployed, tmp_path: Path) -> Iterator[Deployed]:
     """A release, by the page's commands."""
+    assert deployed.namespace  # the demo, whose priority class it uses
     running = Deployed("fasttree-helm", sealed=True)
     running.nodes = 3
     own = {"namespace fasttree": "namespace fasttree-helm"}
