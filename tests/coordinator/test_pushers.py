@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -85,6 +85,34 @@ async def test_one_is_made_active_and_everybody_who_watches_hears_of_it(stage: S
     assert (done.from_pusher, done.to_pusher, done.epoch) == ("p2", "p1", 2)
 
 
+async def test_one_with_another_log_is_told_and_shown_unfit(stage: Stage) -> None:
+    one, other = PusherBeats(stage.stub, "p1"), PusherBeats(stage.stub, "p2")
+    await one.beat(position=5, log_id="x")
+    stage.clock.turn(1.1)
+
+    async def told() -> bool:
+        return (await one.beat()).active
+
+    await until(told, "one to be told")
+    await one.beat(state=ACTIVE, epoch=1, known_epoch=1, log_in_force=True)
+    await until(stored_log(stage, "x"), "the log to be recorded")
+    says = (await other.beat(position=9, log_id="y")).unfit
+    assert says.startswith("it has log y, and the cluster's is x: start it with the log of the other pushers")
+    shown = {pusher.name: pusher.status for pusher in (await stage.cluster()).pushers}
+    assert (shown["p2"].state, shown["p2"].note) == (coordinator_pb2.PUSHER_STATE_UNFIT, says)
+    assert (shown["p1"].state, shown["p1"].note, shown["p1"].log_in_force) == (ACTIVE, "", True)
+    with pytest.raises(grpc.aio.AioRpcError, match="p2 can't be active: it has log y") as caught:
+        await stage.stub.SwitchoverPusher(coordinator_pb2.SwitchoverPusherRequest(to_pusher="p2"), timeout=DEADLINE_S)
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def stored_log(stage: Stage, log_id: str) -> Callable[[], Awaitable[bool]]:
+    async def is_stored() -> bool:
+        return (await stage.store.load()).pusher_log == log_id
+
+    return is_stored
+
+
 async def test_a_switchover_to_nobody_says_who_there_is(stage: Stage) -> None:
     await PusherBeats(stage.stub, "p1").beat()
     with pytest.raises(grpc.aio.AioRpcError, match="there is no pusher p9 that takes turns; there are: p1") as caught:
@@ -99,6 +127,11 @@ async def test_a_switchover_to_nobody_says_who_there_is(stage: Stage) -> None:
         ({"name": "a b"}, grpc.StatusCode.INVALID_ARGUMENT, "name must be"),
         ({"address": "here"}, grpc.StatusCode.INVALID_ARGUMENT, "address: "),
         ({"incarnation": ""}, grpc.StatusCode.INVALID_ARGUMENT, "incarnation must be"),
+        (
+            {"status": coordinator_pb2.PusherStatus(log_id="x" * 65)},
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "log_id must be at most 64 printable ASCII characters",
+        ),
         (
             {"status": coordinator_pb2.PusherStatus(known_epoch=2**40)},
             grpc.StatusCode.INVALID_ARGUMENT,

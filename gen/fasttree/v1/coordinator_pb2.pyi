@@ -101,7 +101,7 @@ class _PusherStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PusherSta
     PUSHER_STATE_DRAINING: _PusherState.ValueType  # 4
     """Ends."""
     PUSHER_STATE_UNFIT: _PusherState.ValueType  # 5
-    """Can't read the log: it is never made active."""
+    """Can't read the log, or has another one than the cluster's: its note says so, and it is not made active."""
 
 class PusherState(_PusherState, metaclass=_PusherStateEnumTypeWrapper):
     """What a pusher of several is doing."""
@@ -117,7 +117,7 @@ PUSHER_STATE_ACTIVE: PusherState.ValueType  # 3
 PUSHER_STATE_DRAINING: PusherState.ValueType  # 4
 """Ends."""
 PUSHER_STATE_UNFIT: PusherState.ValueType  # 5
-"""Can't read the log: it is never made active."""
+"""Can't read the log, or has another one than the cluster's: its note says so, and it is not made active."""
 Global___PusherState: _TypeAlias = PusherState  # noqa: Y015
 
 @_typing.final
@@ -807,6 +807,7 @@ class PusherStatus(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     KNOWN_EPOCH_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    LOG_IN_FORCE_FIELD_NUMBER: _builtins.int
     state: Global___PusherState.ValueType
     """What it does."""
     position: _builtins.int
@@ -819,6 +820,10 @@ class PusherStatus(_message.Message):
     """The highest epoch that it has heard of, or found in the log."""
     note: _builtins.str
     """What stands in the way of its taking over, such as import files that it lacks; empty where nothing does."""
+    log_in_force: _builtins.bool
+    """It is active, and takes pushes: the nodes go on from this log, or have nothing that says otherwise. From then on
+    this is the cluster's log.
+    """
     def __init__(
         self,
         *,
@@ -828,10 +833,11 @@ class PusherStatus(_message.Message):
         epoch: _builtins.int = ...,
         known_epoch: _builtins.int = ...,
         note: _builtins.str = ...,
+        log_in_force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "known_epoch", b"known_epoch", "log_id", b"log_id", "note", b"note", "position", b"position", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "known_epoch", b"known_epoch", "log_id", b"log_id", "log_in_force", b"log_in_force", "note", b"note", "position", b"position", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -896,6 +902,7 @@ class KeepPusherResponse(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     ACTIVE_NAME_FIELD_NUMBER: _builtins.int
     ACTIVE_ADDRESS_FIELD_NUMBER: _builtins.int
+    UNFIT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The heartbeat that it answers."""
     active: _builtins.bool
@@ -906,6 +913,8 @@ class KeepPusherResponse(_message.Message):
     """Name of the active pusher; empty where there is none."""
     active_address: _builtins.str
     """Its host:port."""
+    unfit: _builtins.str
+    """Why this pusher is not made active, whatever it says of itself; empty where it may be."""
     def __init__(
         self,
         *,
@@ -914,10 +923,11 @@ class KeepPusherResponse(_message.Message):
         epoch: _builtins.int = ...,
         active_name: _builtins.str = ...,
         active_address: _builtins.str = ...,
+        unfit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "active_address", b"active_address", "active_name", b"active_name", "epoch", b"epoch", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "active_address", b"active_address", "active_name", b"active_name", "epoch", b"epoch", "sequence", b"sequence", "unfit", b"unfit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,6 +54,8 @@ class Recorded:
     #: milliseconds; 0: not at all (`vouching.py`).
     contested: bool = False
     vouch_ms: int = 0
+    #: The id of the cluster's log: that which the newest pusher that took pushes had. Empty: none is known.
+    pusher_log: str = ""
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,11 @@ Rules:
 6. A name belongs to the process that was heard under it, until that was silent for a lease.
 7. One that is active in an epoch above the recorded one was named by a coordinator that stood by (`nomination.py`),
    and has the log: it is recorded under that epoch, so that it need not claim again, unless a higher one is known.
+8. **The cluster's log** is the one over which an active pusher took pushes last: its id is recorded. One that has
+   another log (settings of before a move, a folder that is new) could take nothing from clients, since the nodes refuse
+   it: it is elected only where nobody is heard that has the cluster's, and the recorded pusher itself came back with
+   another one (it was restored, or moved by hand), or nobody was heard with it for as long as one that is gone is
+   listed, or an operator names it. It gives way to the first that has the cluster's log, until it takes pushes itself.
 """
 
 from __future__ import annotations
@@ -26,7 +31,9 @@ import math
 from dataclasses import dataclass, field, replace
 
 from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
+from services.coordinator.pushers.cluster_log import ClusterLog
 from services.coordinator.pushers.events import (
+    FIT,
     LeaseSeen,
     PusherAction,
     PusherAnswer,
@@ -45,7 +52,6 @@ from services.coordinator.pushers.settings import PusherElectionSettings
 _WRITE_AGAIN_S = 0.25
 #: A claim reads what the pusher before has stored last, and may have to wait for its disk: so many leases.
 _LEASES_TO_CLAIM = 10
-_FIT = frozenset(PusherState) - {PusherState.UNSPECIFIED, PusherState.DRAINING, PusherState.UNFIT}
 
 
 class PusherElectionError(AssertionError):
@@ -92,6 +98,7 @@ class PusherElection:
         #: The recorded one has to be active by then.
         self._due_at_s = self._elects_from_s
         self._switchover: _Switchover | None = None
+        self.cluster_log = ClusterLog(recorded.pusher_log, now_s)
         self._now_s = now_s
         self._shown: object = None
 
@@ -101,7 +108,8 @@ class PusherElection:
         """Takes an event in; returns what to do, in this order."""
         due_s = self.deadline_s
         if due_s is not None and now_s > due_s + self._settings.pusher_lease_s / 2:
-            self._elects_from_s = now_s + self._settings.pusher_lease_s  # slept: nobody was heard meanwhile
+            # Slept: nobody was heard meanwhile.
+            self._elects_from_s, self.cluster_log.heard_at_s = now_s + self._settings.pusher_lease_s, now_s
         self._now_s = now_s = max(now_s, self._now_s)
         actions: list[PusherAction] = []
         match event:
@@ -118,6 +126,7 @@ class PusherElection:
                 actions += self._see(event)
         self._forget(now_s)
         self._check_switchover(now_s, actions)
+        self._note_log(now_s, actions)
         self._elect(now_s, actions)
         shown = (self.recorded, tuple((name, lease.beat.shown()) for name, lease in sorted(self.leases.items())))
         if shown != self._shown:
@@ -129,7 +138,7 @@ class PusherElection:
     def deadline_s(self) -> float | None:
         """When it has something to do if nothing happens before."""
         lease_s = self._settings.pusher_lease_s
-        times = [self._elects_from_s, self._write_again_at_s, self._due_at_s]
+        times = [self._elects_from_s, self._write_again_at_s, self._due_at_s, self._log_gone_at_s]
         times += [lease.heard_at_s + lease_s for lease in self.leases.values()]
         times += [lease.demoted_until_s for lease in self.leases.values()]
         if self._switchover is not None:
@@ -158,8 +167,9 @@ class PusherElection:
         else:
             return
         self.epoch_floor = max(self.epoch_floor, beat.known_epoch, beat.epoch)
-        if self._is_recorded(beat) and beat.epoch == self.recorded.pusher_epoch:
+        if self._is_active(beat):
             self._due_at_s = -math.inf  # it has become active
+        self.cluster_log.hear(beat, now_s, is_active=self._is_active(beat) or self._is_ahead(lease))
         actions.append(self._answer(lease))
 
     def _answer(self, lease: PusherLease) -> PusherAnswer:
@@ -172,10 +182,15 @@ class PusherElection:
             self.recorded.pusher_epoch,
             self.recorded.pusher,
             self.recorded.pusher_address,
+            self.cluster_log.why_not(lease.beat),
         )
 
     def _is_recorded(self, beat: PusherBeat) -> bool:
         return (beat.name, beat.incarnation) == (self.recorded.pusher, self.recorded.pusher_incarnation)
+
+    def _is_active(self, beat: PusherBeat) -> bool:
+        """Whether it is the recorded one, and has become active."""
+        return self._is_recorded(beat) and beat.epoch == self.recorded.pusher_epoch
 
     def _forget(self, now_s: float) -> None:
         gone = [
@@ -193,7 +208,7 @@ class PusherElection:
             return
         if (switchover := self._switchover) is not None and switchover.epoch == 0:
             winner = self.leases.get(switchover.to_pusher)
-            if winner is not None and self._is_fit(winner, now_s):
+            if winner is not None and self._may_be_wanted(winner, now_s):
                 self._record(winner, now_s, actions)
             return
         if not self._is_vacant(now_s):
@@ -205,11 +220,53 @@ class PusherElection:
         if active is not None and self._is_recorded(active.beat) and self._is_fit(active, now_s):
             active.demoted_until_s = now_s + 10.0 * self._settings.pusher_lease_s  # it did not become active
         fit = [lease for lease in self.leases.values() if self._is_fit(lease, now_s)]
+        if not self._is_log_gone(now_s):
+            fit = [lease for lease in fit if self._has_log(lease)]
         if fit:
             self._record(min(fit, key=lambda lease: _rank(lease, now_s)), now_s, actions)
 
     def _is_fit(self, lease: PusherLease, now_s: float) -> bool:
-        return self.is_alive(lease, now_s) and lease.beat.state in _FIT
+        return self.is_alive(lease, now_s) and lease.beat.state in FIT
+
+    # ---- whose log it is (rule 8) ------------------------------------------------------------------------------------
+
+    def _has_log(self, lease: PusherLease) -> bool:
+        return self.cluster_log.may_be_of(lease.beat)
+
+    def _is_log_heard(self, now_s: float) -> bool:
+        """Whether anybody that has the cluster's log is heard, whatever else is wrong with it."""
+        return any(
+            self.is_alive(lease, now_s) and self.cluster_log.is_shown_by(lease.beat) for lease in self.leases.values()
+        )
+
+    def _may_be_wanted(self, lease: PusherLease, now_s: float) -> bool:
+        """Whether an operator can have it made active."""
+        return self._is_fit(lease, now_s) and (self._has_log(lease) or not self._is_log_heard(now_s))
+
+    @property
+    def _log_gone_at_s(self) -> float:
+        return self.cluster_log.heard_at_s + self._settings.pusher_forget_s
+
+    def _is_log_gone(self, now_s: float) -> bool:
+        if self._is_log_heard(now_s):
+            return False
+        recorded = self.leases.get(self.recorded.pusher)
+        came_back = recorded is not None and self.is_alive(recorded, now_s) and not self._has_log(recorded)
+        return came_back or now_s >= self._log_gone_at_s
+
+    def _note_log(self, now_s: float, actions: list[PusherAction]) -> None:
+        """What is recorded follows what is known of the cluster's log."""
+        lease = self.leases.get(self.recorded.pusher)
+        log_id = self.cluster_log.log_id
+        if log_id == self.recorded.pusher_log or self.writing is not None or now_s < self._write_again_at_s:
+            return
+        if lease is None or not self._is_active(lease.beat):
+            return  # the next election's record has it
+        if self.epoch_floor > self.recorded.pusher_epoch:  # what is stored may be a later election, whose write failed
+            self._record(lease, now_s, actions)
+        else:
+            self.writing = replace(self.recorded, pusher_log=log_id)
+            actions.append(Persist(recorded=self.writing))
 
     def _is_vacant(self, now_s: float) -> bool:
         """Rule 3: whether another one is to be looked for."""
@@ -220,7 +277,13 @@ class PusherElection:
             return True  # the log is another epoch's: a coordinator that lost its record
         if any(self._is_ahead(each) and self._is_fit(each, now_s) for each in self.leases.values()):
             return True  # rule 7: nobody writes in the recorded epoch any more
+        if not self._has_log(lease) and not lease.beat.log_in_force and self._is_another_fit(now_s):
+            return True  # rule 8
         return -math.inf < self._due_at_s <= now_s and lease.beat.epoch != self.recorded.pusher_epoch
+
+    def _is_another_fit(self, now_s: float) -> bool:
+        """Whether anybody is that has the cluster's log."""
+        return any(self._is_fit(each, now_s) and self._has_log(each) for each in self.leases.values())
 
     def _is_ahead(self, lease: PusherLease) -> bool:
         """Whether it is active in an epoch that this coordinator does not have."""
@@ -235,6 +298,7 @@ class PusherElection:
             pusher=winner.beat.name,
             pusher_incarnation=winner.beat.incarnation,
             pusher_address=winner.beat.address,
+            pusher_log=self.cluster_log.log_id,
         )
         actions.append(Persist(recorded=self.writing))
 
@@ -260,7 +324,11 @@ class PusherElection:
 
     def _begin_switchover(self, asked: PusherSwitchoverAsked, now_s: float, actions: list[PusherAction]) -> None:
         active = self.recorded.pusher
-        others = [lease for lease in self.leases.values() if lease.beat.name != active and self._is_fit(lease, now_s)]
+        others = [
+            lease
+            for lease in self.leases.values()
+            if lease.beat.name != active and self._is_fit(lease, now_s) and self._has_log(lease)
+        ]
         to_pusher = asked.to_pusher or (min(others, key=lambda lease: _rank(lease, now_s)).beat.name if others else "")
         target = self.leases.get(to_pusher)
         if self._switchover is not None:
@@ -274,6 +342,8 @@ class PusherElection:
             silent = "" if self.is_alive(target, now_s) else "it was not heard for a while"
             why = silent or target.beat.note or f"it says that it is {target.beat.state.name.lower()}"
             message, known = f"{to_pusher} is not ready: {why}", True
+        elif not self._may_be_wanted(target, now_s):
+            message, known = f"{to_pusher} can't be active: {self.cluster_log.why_not(target.beat)}", True
         elif to_pusher == active:
             done = PusherSwitchoverDone(asked.request, active, active, self.recorded.pusher_epoch, 0.0)
             actions.append(done)
@@ -307,7 +377,12 @@ class PusherElection:
         """Raises PusherElectionError where a rule is broken."""
         if self.recorded.pusher_epoch > self.epoch_floor:
             raise PusherElectionError("an epoch above all known ones")
-        if self.writing is not None and self.writing.pusher_epoch <= self.recorded.pusher_epoch:
+        writing = self.writing
+        if (
+            writing is not None
+            and writing.pusher_epoch <= self.recorded.pusher_epoch
+            and writing != replace(self.recorded, pusher_log=writing.pusher_log)
+        ):
             raise PusherElectionError("an election that does not raise the epoch")
 
 

@@ -20,6 +20,10 @@ class PusherState(IntEnum):
     UNFIT = 5
 
 
+#: One that says so can be made active.
+FIT = frozenset(PusherState) - {PusherState.UNSPECIFIED, PusherState.DRAINING, PusherState.UNFIT}
+
+
 @dataclass(frozen=True, slots=True)
 class PusherBeat:
     """A pusher's heartbeat has been received."""
@@ -39,10 +43,14 @@ class PusherBeat:
     known_epoch: int = 0
     #: What stands in the way of its taking over; empty where nothing does.
     note: str = ""
+    #: The log that it reads or writes; empty where it has read none, or is of a version that does not say.
+    log_id: str = ""
+    #: It is active, and takes pushes: the nodes go on from that log, or have nothing that says otherwise.
+    log_in_force: bool = False
 
     def shown(self) -> tuple[object, ...]:
         """What whoever watches wants to hear of when it changes."""
-        return self.name, self.incarnation, self.address, self.state, self.epoch, self.note
+        return self.name, self.incarnation, self.address, self.state, self.epoch, self.note, self.log_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class PusherAnswer:
     epoch: int
     active_name: str
     active_address: str
+    #: Why it is not made active, whatever it says of itself; empty where it may be.
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class PusherNomination(PusherElection):
     def _see(self, seen: LeaseSeen) -> list[PusherAction]:
         self.is_alone = seen.unchanged_s >= self._silence_s
         self.epoch_floor = max(self.epoch_floor, seen.recorded.pusher_epoch)
+        self.cluster_log.log_id = seen.recorded.pusher_log or self.cluster_log.log_id
         named = self.named
         if named is None or seen.recorded.pusher_epoch >= named.pusher_epoch:
             self.recorded, self.named = seen.recorded, None
@@ -69,6 +70,9 @@ class PusherNomination(PusherElection):
             if ahead and self.is_alive(lease, now_s):
                 return False
         return super()._is_vacant(now_s)
+
+    def _note_log(self, now_s: float, actions: list[PusherAction]) -> None:
+        """The active one records it."""
 
     def _record(self, winner: PusherLease, now_s: float, actions: list[PusherAction]) -> None:
         self.epoch_floor = (self.epoch_floor // EPOCHS_APART + 1) * EPOCHS_APART

@@ -21,7 +21,8 @@ from services.shared.serving.errors import (
 
 #: Answers that wait for a pusher that does not read.
 _ANSWERS_WAITING_MAX = 256
-_INCARNATION = re.compile(r"[!-~]{1,64}")
+#: An incarnation, or the id of a log.
+_ID = re.compile(r"[!-~]{1,64}")
 #: An epoch that a pusher may know beyond this coordinator's own; see the nodes' in `service.py`.
 _EPOCH_LEAD_MAX = 2**32
 _NOTE_LENGTH_MAX = 500
@@ -84,6 +85,7 @@ class PusherCalls:
                     epoch=answer.epoch,
                     active_name=answer.active_name,
                     active_address=answer.active_address,
+                    unfit=answer.unfit,
                 )
         finally:
             reader.cancel()
@@ -124,11 +126,17 @@ class PusherCalls:
             raise InvalidArgumentError(f"name must be {NODE_NAME_FORM}", field="name", value=request.name)
         if problem := address_problem(request.address):
             raise InvalidArgumentError(f"address: {problem}", field="address", value=request.address)
-        if not _INCARNATION.fullmatch(request.incarnation):
+        if not _ID.fullmatch(request.incarnation):
             raise InvalidArgumentError(
                 "incarnation must be 1 to 64 printable ASCII characters without blanks",
                 field="incarnation",
                 value=request.incarnation,
+            )
+        if request.status.log_id and not _ID.fullmatch(request.status.log_id):
+            raise InvalidArgumentError(
+                "log_id must be at most 64 printable ASCII characters without blanks",
+                field="status.log_id",
+                value=request.status.log_id,
             )
         if request.sequence == 0:
             raise InvalidArgumentError("sequence counts from 1", field="sequence", value="0")
@@ -166,16 +174,19 @@ class PusherCalls:
         cluster.pusher_epoch = recorded.pusher_epoch
         cluster.pusher, cluster.pusher_address = recorded.pusher, recorded.pusher_address
         for name, lease in sorted(core.leases.items()):
-            beat = lease.beat
+            beat, unfit = lease.beat, core.cluster_log.why_not(lease.beat)
+            state = PusherState.UNFIT if unfit and beat.state is PusherState.STANDBY else beat.state
             cluster.pushers.add(
                 name=name,
                 address=beat.address,
                 status=coordinator_pb2.PusherStatus(
-                    state=coordinator_pb2.PusherState.ValueType(beat.state),
+                    state=coordinator_pb2.PusherState.ValueType(state),
                     position=beat.position,
+                    log_id=beat.log_id,
                     epoch=beat.epoch,
                     known_epoch=beat.known_epoch,
-                    note=beat.note,
+                    note=unfit or beat.note,
+                    log_in_force=beat.log_in_force,
                 ),
                 alive=core.is_alive(lease, now_s),
                 silent_ms=max(0, min(int((now_s - lease.heard_at_s) * 1_000), 2**32 - 1)),
@@ -195,4 +206,6 @@ def _beat(request: coordinator_pb2.KeepPusherRequest) -> PusherBeat:
         epoch=status.epoch,
         known_epoch=status.known_epoch,
         note=status.note[:_NOTE_LENGTH_MAX],
+        log_id=status.log_id,
+        log_in_force=status.log_in_force,
     )

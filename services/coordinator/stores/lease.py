@@ -38,6 +38,7 @@ class _Record(msgspec.Struct, kw_only=True):
     pusher: str = ""
     pusher_incarnation: str = ""
     pusher_address: str = ""
+    pusher_log: str = ""
 
 
 class _Metadata(msgspec.Struct):

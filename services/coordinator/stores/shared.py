@@ -11,7 +11,7 @@ from dataclasses import replace
 from services.coordinator.election.events import Recorded
 from services.coordinator.stores.store import ClusterStore, StoreConflictError
 
-_PUSHERS = ("pusher_epoch", "pusher", "pusher_incarnation", "pusher_address")
+_PUSHERS = ("pusher_epoch", "pusher", "pusher_incarnation", "pusher_address", "pusher_log")
 
 
 def _of_nodes(recorded: Recorded) -> Recorded:

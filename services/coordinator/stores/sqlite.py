@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS recorded (
     pusher_incarnation TEXT NOT NULL DEFAULT '',
     pusher_address TEXT NOT NULL DEFAULT '',
     contested INTEGER NOT NULL DEFAULT 0,
-    vouch_ms INTEGER NOT NULL DEFAULT 0
+    vouch_ms INTEGER NOT NULL DEFAULT 0,
+    pusher_log TEXT NOT NULL DEFAULT ''
 ) STRICT
 """
 #: What a file of an earlier version may lack.
@@ -35,6 +36,7 @@ _LATER_COLUMNS = {
     "pusher_address": "TEXT NOT NULL DEFAULT ''",
     "contested": "INTEGER NOT NULL DEFAULT 0",
     "vouch_ms": "INTEGER NOT NULL DEFAULT 0",
+    "pusher_log": "TEXT NOT NULL DEFAULT ''",
 }
 #: In the order of the fields of `Recorded`.
 _COLUMNS = ("epoch", "primary_node", "paused", "primary_incarnation", *_LATER_COLUMNS)

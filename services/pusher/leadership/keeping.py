@@ -124,7 +124,7 @@ class CoordinatorLink:
     def hear(self, message: bytes) -> None:
         """A coordinator's answer."""
         answer = coordinator_pb2.KeepPusherResponse.FromString(message)
-        told = Told(answer.active, answer.epoch, answer.active_name, answer.active_address)
+        told = Told(answer.active, answer.epoch, answer.active_name, answer.active_address, answer.unfit)
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._told, told)
 

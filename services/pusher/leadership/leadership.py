@@ -41,6 +41,8 @@ class Told:
     epoch: int
     active_name: str = ""
     active_address: str = ""
+    #: Why the coordinator makes this process not active; empty where it may.
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class PusherTurn:
         self.known_epoch = 0
         #: Who is active, as the coordinator said last: name and host:port.
         self.active = ("", "")
+        #: Why the coordinator would not make it active, as it said last; empty where it would.
+        self.unfit = ""
         #: Why its claim failed; empty where none did.
         self.problem = ""
         #: A claim is under way.
@@ -170,7 +174,7 @@ class PusherTurn:
         if told.epoch < self.known_epoch or (told.epoch == 0 and not told.active):
             return  # late, or of a coordinator that knows less than the log does (rule 2)
         self.known_epoch = told.epoch
-        self.active = (told.active_name, told.active_address)
+        self.active, self.unfit = (told.active_name, told.active_address), told.unfit
         if told.active and told.epoch != self.epoch:
             if self.turn is Turn.ACTIVE:
                 actions.append(StepDown(f"epoch {told.epoch} begins"))

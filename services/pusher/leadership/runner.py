@@ -26,6 +26,7 @@ from services.pusher.leadership.leadership import (
     TurnEvent,
 )
 from services.pusher.leadership.standby import FollowedLog, Standby
+from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.fencing.fence import LogElsewhereError
 from services.pusher.log.store import DeposedError, LogStore, LogStoreError
 from services.pusher.ports import PusherPorts
@@ -42,6 +43,7 @@ class ActivePart(Protocol):
 
     store: LogStore
     background: Background
+    lineage: LineageRunner
 
     async def start(self) -> None: ...
 
@@ -89,6 +91,8 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         self._claimed: tuple[int, LogStore] | None = None
         #: Why the last claim came to nothing, as the log has it; empty where it was taken.
         self._claim_problem = ""
+        #: Why the coordinator would not make it active, as it was said last.
+        self._unfit = ""
         #: The end of the log that an active part writes.
         self._end: Callable[[], int] | None = None
         #: None: there are no more.
@@ -123,7 +127,11 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
             await in_thread(self._claimed[1].close)
 
     def _performed(self) -> None:
-        """Calls wait while this pusher is about to be active."""
+        """Calls wait while this pusher is about to be active; what the coordinator holds against it is said once."""
+        if self.core.unfit != self._unfit:
+            self._unfit = self.core.unfit
+            if self._unfit:
+                logger.error("can't be made active: %s", self._unfit)
         turn = self.core.turn
         if (turn is Turn.CLAIMING and not self.core.problem) or (turn is Turn.ACTIVE and self._active is None):
             self.ports.hold()
@@ -160,10 +168,12 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         serves = core.turn is Turn.ACTIVE and self._active is not None
         if core.turn is Turn.ACTIVE and not serves and not self._closed:
             state = coordinator_pb2.PUSHER_STATE_CLAIMING
+        in_force = self._active.lineage.in_force if serves and self._active is not None else ""
         return coordinator_pb2.PusherStatus(
             state=state,
             position=self._end() if serves and self._end is not None else log.position,
-            log_id=log.log_id,
+            log_id=in_force or log.log_id,
+            log_in_force=bool(in_force),
             epoch=core.epoch if serves else 0,
             known_epoch=core.known_epoch,
             note=note,

@@ -91,6 +91,7 @@ class FollowedLog:
             await in_thread(store.claim, epoch, holder)
             if self._seen is not None and self._seen[0] == store.log_id and self._seen[1] <= store.ends().last:
                 store.vouched_for = True
+            self.log_id = store.log_id
             self._store, self._handed_over = None, True
             return store
 
@@ -168,7 +169,9 @@ class Standby:
             "followed_position", "The end of the log, as far as this pusher has read.", lambda: log().position
         )
         metrics.gauge(
-            "unfit", "1 while this pusher can't read the log, or can't claim it: an alarm", lambda: bool(self._problem)
+            "unfit",
+            "1 while this pusher can't read the log, can't claim it, or has another one than the cluster's: an alarm",
+            lambda: bool(self._problem),
         )
         metrics.calls([server.calls])
         metrics.connections([server.connections])
@@ -178,7 +181,7 @@ class Standby:
 
     @property
     def _problem(self) -> str:
-        return self._turn.problem or self._log().problem
+        return self._turn.problem or self._log().problem or self._turn.unfit
 
     @property
     def standing(self) -> str:
@@ -190,9 +193,11 @@ class Standby:
             return "this pusher was made active, and claims the log" + (
                 f": {self._turn.problem}" if self._turn.problem else ""
             )
-        if self._log().elsewhere:
-            return f"this pusher stands by, and can't be active: {self._log().elsewhere}"
-        active = f"{name} is active at {address}" if name else "the coordinator has named no active one yet"
+        if why := self._log().elsewhere or self._turn.unfit:
+            return f"this pusher stands by, and can't be active: {why}"
+        active = "the coordinator has named no active one yet"
+        if name:  # that one may have ended since
+            active = f"{name} is active at {address}, as the coordinator said last"
         return f"this pusher stands by: {active}"
 
     def refusal(self) -> FailedPreconditionError:

@@ -79,7 +79,8 @@ class Lineage:
     ) -> None:
         """`nodes`: those that are known at the start. `names_nodes_later`: somebody is asked for more, a coordinator or
         Kubernetes. `replaced_log_ids`: in whose place this log was put before."""
-        self._log_id = log_id
+        #: This log's, from the newest adoption on.
+        self.log_id = log_id
         self._vouched_for = vouched_for
         self._replaced = frozenset(replaced_log_ids)
         self._names_nodes_later = names_nodes_later
@@ -105,7 +106,7 @@ class Lineage:
             case MembersChanged():
                 self._words = {address: self._words.get(address) for address in event.now.addresses}
             case Adopted():
-                self._log_id = event.log_id
+                self.log_id = event.log_id
                 self._replaced, self._vouched_for = frozenset(event.replaced_log_ids), True
             case Tick():
                 pass
@@ -135,7 +136,7 @@ class Lineage:
         if against and not (self._vouched_for and (ours or not heard)):
             first = against[0]
             what = f"{first.node} holds the state of log {first.log_id or '(unnamed)'} at {first.applied_position}"
-            return Door(f"this is another log ({self._log_id}) than the nodes have: {what}; {_MEND}")
+            return Door(f"this is another log ({self.log_id}) than the nodes have: {what}; {_MEND}")
         if not self._vouched_for:
             door = self._wait(sum(word is not None for word in self._words.values()), now_s)
             if door is not None:

@@ -85,6 +85,11 @@ class LineageRunner:
         return self.core.door.closed
 
     @property
+    def in_force(self) -> str:
+        """The log's id, where nodes go on from it or have nothing that says otherwise; else empty."""
+        return "" if self.closed else self.core.log_id
+
+    @property
     def is_known(self) -> bool:
         """Whether nobody has to wait to know."""
         return self._known.is_set()

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from bench.cluster.cluster import free_port
-from fasttree.client import Client, Endpoints
+from fasttree.client import CallError, Client, Endpoints
 from fasttree.v1 import coordinator_pb2, pusher_pb2_grpc
 from services.coordinator.app import Coordinator
 from services.coordinator.pushers.events import PusherState
@@ -119,6 +119,46 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
         states = {pusher.name: pusher.status.state for pusher in cluster.pushers}
         assert states[standby] == coordinator_pb2.PUSHER_STATE_ACTIVE
         assert (await client.get_pusher()).epoch == done.epoch
+
+
+async def test_a_pusher_over_another_log_is_nobodys_successor(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its folder is new, or its settings are those of before a move. It says so, and takes no turn, planned or not."""
+    async with contextlib.AsyncExitStack() as stack:
+        settings = CoordinatorSettings.of(port=0, http_port=0)
+        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
+        stack.push_async_callback(coordinator.stop)
+        address, core = f"127.0.0.1:{coordinator.server.port}", coordinator.pushers.core
+        first = contextlib.AsyncExitStack()
+        await first.enter_async_context(pusher("p1", tmp_path / "one", LogSettings(), address))
+        await until(lambda: bool(core.recorded.pusher_log), "the cluster's log to be recorded")
+        astray = await stack.enter_async_context(pusher("p2", tmp_path / "other", LogSettings(), address))
+        await until(lambda: "p2" in core.leases and core.leases["p2"].beat.log_id != "", "its log to be told")
+        await until(lambda: astray.core.unfit != "", "the coordinator's word")
+        own, log = core.leases["p2"].beat.log_id, core.recorded.pusher_log
+        told = f"it has log {own}, and the cluster's is {log}: start it with the log of the other pushers"
+        async with aiohttp.ClientSession() as session, session.get(url(astray)) as answer:
+            assert answer.status == 503
+            assert (await answer.text()).startswith(told)
+        assert "\nfasttree_pusher_unfit{" in (page := astray.ports.text().decode())
+        assert next(line for line in page.splitlines() if line.startswith("fasttree_pusher_unfit{")).endswith(" 1.0")
+        client = await stack.enter_async_context(Client(Endpoints(coordinator=address, pusher=astray.address)))
+        with pytest.raises(CallError, match=f"p2 can't be active: {told}"):
+            await client.switchover_pusher("p2")
+        shown = {each.name: each.status for each in (await client.get_cluster()).pushers}["p2"]
+        assert shown.state == coordinator_pb2.PUSHER_STATE_UNFIT
+        assert shown.note.startswith(told)
+
+        await first.aclose()
+        await asyncio.sleep(3.0 * core._settings.pusher_lease_s)
+        assert core.recorded.pusher == "p1"
+        async with open_channel(astray.address) as channel:
+            call = pusher_pb2_grpc.PusherServiceStub(channel).PushUpdates()
+            assert await call.code() is grpc.StatusCode.FAILED_PRECONDITION
+            assert f"this pusher stands by, and can't be active: {told}" in await call.details()
+        await stack.enter_async_context(pusher("p1", tmp_path / "one", LogSettings(), address))
+        await until(lambda: core.leases["p1"].beat.log_in_force, "the one with the log to go on")
+        assert (core.recorded.pusher, core.recorded.pusher_log) == ("p1", log)
+        assert caplog.text.count(f"can't be made active: {told}") == 1
 
 
 async def test_a_log_that_was_moved_is_nobodys_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ p1 5                    a heartbeat of p1's first process, which stands by and h
 p1 5 active 3           … which is active in epoch 3
 p1/2 5                  … of its second process
 p1 5 unfit | draining   … which can't read the log, or ends
+p1 5 log=x              … which has log x; `log=x!`: and takes pushes
 done | failed           what is being written is durable; it may or may not be
 """
 
@@ -26,11 +27,14 @@ class Start:
     settings: PusherElectionSettings = field(default_factory=PusherElectionSettings)
     epoch: int = 0
     pusher: str = ""
+    log: str = ""
 
 
 def make(start: Start) -> PusherElection:
     incarnation = f"{start.pusher}/1" if start.pusher else ""
-    recorded = Recorded(pusher_epoch=start.epoch, pusher=start.pusher, pusher_incarnation=incarnation)
+    recorded = Recorded(
+        pusher_epoch=start.epoch, pusher=start.pusher, pusher_incarnation=incarnation, pusher_log=start.log
+    )
     return PusherElection(start.settings, recorded, 0.0)
 
 
@@ -42,13 +46,16 @@ def short(words: list[str], core: PusherElection) -> object | None:
             return PersistFailed(recorded=core.writing, reason="the store is away")
         case [process, position, *rest] if position.isdigit():
             name, _, life = process.partition("/")
+            log = next((rest.pop(at) for at, word in enumerate(rest) if word.startswith("log=")), "").removeprefix(
+                "log="
+            )
             kind = rest[0] if rest else "standby"
             epoch = int(rest[1]) if len(rest) > 1 else 0
             before = core.leases.get(name)
             sequence = before.beat.sequence + 1 if before is not None else 1
             return PusherBeat(
                 name, f"{name}/{life or '1'}", sequence, f"{name}:50300", PusherState[kind.upper()], int(position),
-                epoch, epoch,
+                epoch, epoch, log_id=log.removesuffix("!"), log_in_force=log.endswith("!"),
             )  # fmt: skip
     return None
 
@@ -57,10 +64,12 @@ def say(action: object) -> str | None:
     match action:
         case PusherAnswer():
             what = "active" if action.active else f"not active, {action.active_name or 'nobody'} is"
-            return f"tell {action.incarnation}: epoch {action.epoch}, {what}"
+            unfit = ", unfit" if action.unfit else ""
+            return f"tell {action.incarnation}: epoch {action.epoch}, {what}{unfit}"
     recorded = getattr(action, "recorded", None)
     if isinstance(recorded, Recorded):
-        return f"write epoch {recorded.pusher_epoch}: {recorded.pusher_incarnation}"
+        log = f", log {recorded.pusher_log}" if recorded.pusher_log else ""
+        return f"write epoch {recorded.pusher_epoch}: {recorded.pusher_incarnation}{log}"
     return None
 
 
@@ -70,7 +79,8 @@ def state(core: PusherElection, now_s: float) -> str:
     writing = f", writes epoch {core.writing.pusher_epoch}" if core.writing is not None else ""
     problem = f" ({core.problem})" if core.problem else ""
     who = recorded.pusher_incarnation or "nobody"
-    return f"epoch {recorded.pusher_epoch}: {who}{writing}; heard: {', '.join(alive) or 'nobody'}{problem}"
+    log = f", log {recorded.pusher_log}" if recorded.pusher_log else ""
+    return f"epoch {recorded.pusher_epoch}: {who}{log}{writing}; heard: {', '.join(alive) or 'nobody'}{problem}"
 
 
 TABLE = Table(start=Start(), make=make, events=get_args(PusherEvent), state=state, short=short, say=say)

@@ -91,7 +91,7 @@ class Coordinator:
 
 def told_of(answer: PusherAnswer) -> Told:
     """The answer, as a pusher's core takes it."""
-    return Told(answer.active, answer.epoch, answer.active_name, answer.active_address)
+    return Told(answer.active, answer.epoch, answer.active_name, answer.active_address, answer.unfit)
 
 
 class StandingBy:

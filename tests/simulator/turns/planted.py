@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.coordinator.pushers.election import PusherElection
+from services.coordinator.pushers.election import PusherElection, PusherLease
 from services.coordinator.pushers.events import PusherAction, PusherEvent
 from tests.simulator.turns.stores import BrokenPromiseError
 from tests.simulator.turns.world import World
@@ -26,6 +26,20 @@ class _TellsBeforeItIsDurable(PusherElection):
         """All is well: the stories have to notice."""
 
 
+class _TakesAnyLog(PusherElection):
+    """Whoever reads a log is fit, whichever that is."""
+
+    def _has_log(self, lease: PusherLease) -> bool:
+        return True
+
+
+class _LeavesItToAnotherLog(PusherElection):
+    """One that was elected over another log stays, though one is heard that has the cluster's."""
+
+    def _is_another_fit(self, now_s: float) -> bool:
+        return False
+
+
 class TurnBug(NamedTuple):
     """What is wrong, and in what."""
 
@@ -42,6 +56,8 @@ PLANTED = (
     TurnBug("order given up"),
     TurnBug("claim of another's epoch"),
     TurnBug("told too early", _TellsBeforeItIsDurable),
+    TurnBug("another log taken for fit", _TakesAnyLog),
+    TurnBug("another log does not give way", _LeavesItToAnotherLog),
 )
 
 

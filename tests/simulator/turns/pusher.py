@@ -31,6 +31,11 @@ _BEAT_S = 0.25
 #: What a call to the store is waited for.
 _CALL_S, _CLAIM_S = 0.6, 3.0
 
+#: Who is started with the wrong settings now and then; never all of them.
+ASTRAY = ("p2", "p3")
+#: How far the other log goes: nobody is to be chosen for that.
+_FAR = 10**6
+
 Receipts = Callable[[dict[str, int]], None]
 
 
@@ -79,6 +84,10 @@ class Pusher:
         #: It stands still, and is cut off from the coordinator.
         self.still_until_s = self.cut_until_s = 0.0
         self.link = Link(world, self)
+        #: Started with another one's settings: the nodes refuse that log, and so it takes nothing from clients.
+        self.is_astray = name in ASTRAY and world.recorded.pusher_log != "" and world.settings_random.random() < 0.3
+        self.store = world.other_store if self.is_astray else world.store
+        world.astray += self.is_astray
         self.core = PusherTurn(world.now_s)
         self.serves = False
         #: As it knows the log: by its claim, and its own writes since; None while it stands by.
@@ -110,7 +119,7 @@ class Pusher:
         def beat() -> None:
             self._sequence += 1
             if self.core.turn is Turn.STANDBY:
-                self._end = len(self.world.store.records)
+                self._end = _FAR if self.is_astray else len(self.store.records)
             states = {Turn.ACTIVE: PusherState.ACTIVE, Turn.CLAIMING: PusherState.CLAIMING}
             event = PusherBeat(
                 name=self.name,
@@ -121,6 +130,8 @@ class Pusher:
                 position=self._end,
                 epoch=self.core.epoch if self.serves else 0,
                 known_epoch=self.core.known_epoch,
+                log_id=self.store.log_id,
+                log_in_force=self.serves and not self.is_astray,
             )
             if self.world.now_s >= self.cut_until_s:
                 self.world.send(lambda: self.world.coordinator.feed(event))
@@ -148,6 +159,7 @@ class Pusher:
                 case BecomeActive(epoch):
                     self.world.takes(epoch, self.name)
                     self.serves = True
+                    self.world.astray_active += self.is_astray
                 case StepDown():
                     self.serves = False
 
@@ -163,7 +175,7 @@ class Pusher:
                         self._take_over(result)
                     self.feed(Claimed(epoch))
 
-        self.link.call(lambda: self.world.store.claim(epoch, self.name), answered, _CLAIM_S)
+        self.link.call(lambda: self.store.claim(epoch, self.name), answered, _CLAIM_S)
 
     def _take_over(self, standing: Standing) -> None:
         self._own, self._writing = standing, False
@@ -181,7 +193,7 @@ class Pusher:
         """A client's message; the receipts come once all of it is stored, if it is."""
 
         def take() -> None:
-            if self.serves:
+            if self.serves and not self.is_astray:
                 self._waiting.append((update_ids, receipts))
                 self._write_next()
 
@@ -200,7 +212,7 @@ class Pusher:
                 self._store(self._own, list(placed.fresh))
 
     def _store(self, own: Standing, fresh: list[str]) -> None:
-        store, behind = self.world.store, self._end
+        store, behind = self.store, self._end
 
         def write() -> int:
             return store.write(own.fence, own.sequence, behind, fresh)
@@ -243,7 +255,7 @@ class Pusher:
     def _find_out(self, own: Standing, fresh: list[str]) -> None:
         """Nobody knows what became of the write: nothing else is written before that is known."""
         self.world.unknown_outcomes += 1
-        store = self.world.store
+        store = self.store
 
         def answered(result: Standing | DeposedError | None) -> None:
             if own.fence != (self._own.fence if self._own is not None else None):

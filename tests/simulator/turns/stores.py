@@ -53,6 +53,7 @@ class ModelStore:
     engine: Engine
     bugs: frozenset[str]
     wrote: Callable[[int, list[str], list[str]], None]
+    log_id: str
     records: list[str] = field(default_factory=list)
     fence: Fence = field(default_factory=lambda: Fence(0, "", 0))
     sequence: int = 0

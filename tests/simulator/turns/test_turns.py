@@ -18,6 +18,7 @@ def test_nothing_is_lost_and_nothing_counts_twice() -> None:
         assert sum(world.elections for world in stories) > 3 * len(stories) > 0
         assert sum(world.nominations for world in stories) > len(stories) / 2
         assert sum(len(world.acknowledged) for world in stories) > 100 * len(stories)
+        assert sum(world.astray for world in stories) > len(stories)
         assert sum(world.beliefs_of_two for world in stories) > 0, f"{engine.name}: nobody believed what was over"
         if engine.is_remote:
             assert sum(world.unknown_outcomes for world in stories) > len(stories)

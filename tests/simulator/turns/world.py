@@ -6,6 +6,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from services.coordinator.election.events import Recorded
 from services.coordinator.pushers.election import PusherElection
@@ -25,19 +26,22 @@ class World:
 
     Checked at each write and each receipt: what has a receipt stands in the log, at its position, for good; no id
     stands there twice; a client's updates stand there in its order; no epoch is told to two pushers by whoever is
-    active, none is taken by two, and none goes down. Checked at the end, when nothing has failed for a while: pushes
-    are taken.
+    active, none is taken by two, and none goes down; no log that nodes refuse is taken for the cluster's. Checked at
+    the end, when nothing has failed for a while: pushes are taken, whoever else stands by over another log.
     """
 
     def __init__(
         self, seed: int, bugs: frozenset[str] = frozenset(), election: type[PusherElection] = PusherElection
     ) -> None:
-        self.random = random.Random(seed)
+        self.random, self.settings_random = random.Random(seed), random.Random(f"settings of {seed}")
         self.bugs, self.election = bugs, election
         self.now_s = 0.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self.store = ModelStore(self.random.choice(ENGINES), bugs, self._wrote)
+        engine = self.random.choice(ENGINES)
+        self.store = ModelStore(engine, bugs, self._wrote, "the cluster's")
+        #: What some pushers find that are started with the wrong settings.
+        self.other_store = ModelStore(engine, bugs, self._wrote_elsewhere, "another")
         #: Where each id stands in the log.
         self._places: dict[str, int] = {}
         #: What has a receipt: id to position.
@@ -50,6 +54,7 @@ class World:
         self.recorded = Recorded()
         #: Figures: a story that has none of these shows little.
         self.elections = self.nominations = self.unknown_outcomes = self.beliefs_of_two = 0
+        self.astray = self.astray_active = 0
         self.coordinator = Coordinator(self)
         self.standing_by = [StandingBy(self) for _ in range(2)]
         self.pushers = {name: Pusher(self, name) for name in NAMES}
@@ -136,6 +141,9 @@ class World:
         if sum(pusher.serves for pusher in self.pushers.values()) > 1:
             self.beliefs_of_two += 1
 
+    def _wrote_elsewhere(self, behind: int, update_ids: list[str], before: list[str]) -> None:
+        raise BrokenPromiseError(f"log: {update_ids} behind {behind} of another one than the cluster's")
+
     def acknowledge(self, update_id: str, position: int) -> None:
         """A client has a receipt."""
         if self._places.get(update_id) != position:
@@ -155,6 +163,9 @@ class World:
 
     def record(self, recorded: Recorded) -> None:
         """The coordinator's store has it."""
-        if recorded != self.recorded and recorded.pusher_epoch <= self.recorded.pusher_epoch:
+        of_the_log = replace(self.recorded, pusher_log=recorded.pusher_log)
+        if recorded != of_the_log and recorded.pusher_epoch <= self.recorded.pusher_epoch:
             raise BrokenPromiseError(f"epoch: {recorded.pusher_epoch} after {self.recorded.pusher_epoch}")
+        if recorded.pusher_log not in (self.store.log_id, "") or (self.recorded.pusher_log and not recorded.pusher_log):
+            raise BrokenPromiseError(f"log: {recorded.pusher_log or 'none'} is taken for the cluster's")
         self.recorded = recorded

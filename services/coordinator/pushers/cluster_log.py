@@ -1,0 +1,45 @@
+"""Which log is the cluster's, as a coordinator knows: rule 8 of the pushers' election. No I/O, no clock."""
+
+from __future__ import annotations
+
+from services.coordinator.pushers.events import FIT, PusherBeat
+
+
+class ClusterLog:
+    """The log over which an active pusher took pushes last.
+
+    Args:
+        log_id: As it was recorded; empty where none was.
+        now_s: When this coordinator began to listen.
+    """
+
+    def __init__(self, log_id: str, now_s: float) -> None:
+        #: As it is known here: what is recorded follows it.
+        self.log_id = log_id
+        #: When a pusher was heard last that has it; nobody was heard before this coordinator listened.
+        self.heard_at_s = now_s
+
+    def hear(self, beat: PusherBeat, now_s: float, *, is_active: bool) -> None:
+        """`is_active`: in the newest epoch, so that its word counts."""
+        if is_active and beat.log_in_force and beat.log_id:
+            self.log_id = beat.log_id
+        if self.is_shown_by(beat):
+            self.heard_at_s = now_s
+
+    def may_be_of(self, beat: PusherBeat) -> bool:
+        """Whether nothing says that it has another one: pushers of before this rule name none."""
+        return not (beat.log_id and self.log_id) or beat.log_id == self.log_id
+
+    def is_shown_by(self, beat: PusherBeat) -> bool:
+        """Whether it has this log, as far as it can be known: one that can't read its log names none either."""
+        return self.may_be_of(beat) and (bool(beat.log_id) or beat.state in FIT)
+
+    def why_not(self, beat: PusherBeat) -> str:
+        """Why it is not made active though it says that it could be; empty where it may be."""
+        if self.may_be_of(beat):
+            return ""
+        return (
+            f"it has log {beat.log_id}, and the cluster's is {self.log_id}: start it with the log of the other pushers "
+            "(pusher.log_url with its schema or stream; in SQLite pusher.state_folder); only where that one is lost, "
+            f"end who has it, then `fasttree switchover --pusher --to {beat.name}` and `fasttree log adopt`"
+        )
