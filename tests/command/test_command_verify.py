@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fasttree.command.cluster import verify
+from fasttree.v1 import types_pb2
 from tests.command.fasttree_command import FastTree
 from tests.fakes.cluster import FakeCluster
 
@@ -82,3 +83,25 @@ async def test_a_node_that_is_behind_is_named(cluster: FakeCluster, fasttree: Fa
     ran = await fasttree("verify", "--position", "7", "--timeout", "1")
     assert ran.code == 1
     assert ran.err.startswith("error: n2: no answer from")
+
+
+async def test_another_log_is_no_measure_of_the_nodes(cluster: FakeCluster, fasttree: FastTree) -> None:
+    """It ends at 1, a position that nodes have passed long ago, in their own log."""
+    cluster.pusher.updates.append(types_pb2.Update(update_id="o-1"))
+    for node in cluster.nodes:
+        node._digests[1] = 1
+    cluster.pusher.contested_by = "log-0"
+    ran = await fasttree("verify", "--json")
+    assert ran.json["closed"] == "nodes have the state of log log-0"
+    assert (ran.code, ran.json["equal"], [node["position"] for node in ran.json["nodes"]]) == (1, True, [7, 7])
+    assert ran.err == (
+        "error: 2 nodes hold the same at import 1, position 7, "
+        "but no pushes are taken: nodes have the state of log log-0\n"
+    )
+    cluster.nodes[1].position = 3
+    ran = await fasttree("verify")
+    assert ran.code == 1
+    assert ran.err.startswith(
+        "error: no pushes are taken: nodes have the state of log log-0; the nodes do not hold the same"
+    )
+    assert not [line for line in ran.out.splitlines() if line.startswith("member ")]

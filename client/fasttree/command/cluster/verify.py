@@ -54,6 +54,8 @@ class VerifiedJson(TypedDict):
     """Whether all nodes hold the same."""
 
     equal: bool
+    #: Why the pusher takes no pushes: then each node says what it has, whatever the log's end is.
+    closed: str
     nodes: list[DigestJson]
     differences: list[DifferingJson]
 
@@ -85,7 +87,11 @@ class NodeDigest:
 
 @click.command()
 @prints(VerifiedJson)
-@click.option("--position", type=POSITION, help="Compare there; where the log ends now if not given.")
+@click.option(
+    "--position",
+    type=POSITION,
+    help="Compare there; where the log ends now if not given, or where the nodes are while that takes no pushes.",
+)
 @click.option("--limit", type=COUNT, default=20, show_default=True, help="Most members listed.")
 @common_options
 def verify(session: Session, position: int | None, limit: int) -> None:
@@ -97,27 +103,31 @@ def verify(session: Session, position: int | None, limit: int) -> None:
         print_json(
             VerifiedJson(
                 equal=equal and len(answered) == len(digests),
+                closed=closed,
                 nodes=[digest.as_json() for digest in digests],
                 differences=differences,
             )
         )
     else:
         _print(digests, differences)
+    # A log that the nodes do not have is why they can't say what they hold at its positions.
+    told = [f"no pushes are taken: {closed}"] if closed else []
     problems = [f"{digest.node}: {digest.problem}" for digest in digests if digest.problem]
     if problems:
-        # A log that the nodes do not have is why they can't say what they hold at its positions.
-        raise CommandError("; ".join([*([f"no pushes are taken: {closed}"] if closed else []), *problems]))
+        raise CommandError("; ".join([*told, *problems]))
     if not equal:
         first = f"{counted(len(differences), 'difference')} listed" if differences else "no member found that differs"
-        raise CommandError(
+        told.append(
             f"the nodes do not hold the same ({first}); take the node that is wrong out, see docs/operations.md, "
             "`Two nodes differ`"
         )
+        raise CommandError("; ".join(told))
+    import_id, at, _ = answered[0].state
+    same = f"{counted(len(answered), 'node holds', 'nodes hold')} the same at import {import_id}, position {at}"
+    if closed:
+        raise CommandError(f"{same}, but {told[0]}")
     if not session.json:
-        import_id, at, _ = answered[0].state
-        click.echo(
-            f"{counted(len(answered), 'node holds', 'nodes hold')} the same at import {import_id}, position {at}"
-        )
+        click.echo(same)
 
 
 def _print(digests: Sequence[NodeDigest], differences: list[DifferingJson]) -> None:
@@ -147,13 +157,14 @@ async def compare(
     nodes = await _nodes(client)
     if position is None:
         pusher = await client.get_pusher()
-        position, closed = pusher.log_end.position, pusher.closed_reason
+        closed = pusher.closed_reason
+        position = 0 if closed else pusher.log_end.position  # the nodes may not have what that log's positions mean
     digests = await asyncio.gather(*(_digest(client, node, position) for node in nodes))
     answered = [digest for digest in digests if not digest.problem]
     differences: list[DifferingJson] = []
     majority = Counter(digest.state for digest in answered).most_common(1)
     for digest in answered:
-        if limit and digest.state != majority[0][0]:
+        if limit and digest.state != majority[0][0] and not (closed and digest.state[:2] != majority[0][0][:2]):
             other = next(one for one in answered if one.state == majority[0][0])
             places = {node.name: node for node in nodes}
             descent = Descent(client, places[other.node], places[digest.node], limit)

@@ -149,10 +149,11 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
         return
     _asks()
 
-    async def body() -> tuple[int, int]:
+    async def body() -> tuple[int, int, str]:
         progress = Progress(quiet=session.json)
         async with session.client() as client:
-            end = (await client.get_pusher()).log_end
+            pusher = await client.get_pusher()
+            end = pusher.log_end
             stop = min(last or end.position, end.position)
             start = max(first or end.first_position, 1)
             position = start - 1
@@ -168,15 +169,17 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
                 raise CommandError(
                     f"the log ends at {position}, not at {stop}: its end is missing; see docs/operations.md"
                 )
-            return start, position
+            return start, position, pusher.closed_reason
 
-    start, position = run(body())
+    start, position, closed = run(body())
     if session.json:
         records = position - start + 1
         print_json(LogVerifiedJson(first_position=start, last_position=position, records=records, sound=True))
     else:
         where = "as the pusher sends them, the newest from its memory; --folder DIR reads its disk"
         click.echo(f"{counted(position - start + 1, 'record')}, positions {start} to {position}: sound, {where}")
+    if closed:  # it may be another one than the nodes have
+        raise CommandError(f"no pushes are taken: {closed}")
 
 
 @log.command()
