@@ -14,6 +14,7 @@ from services.shared.config.bounds import (
     OptionalAddresses,
     OptionalFile,
     OptionalFolder,
+    OptionalOwnFolder,
     Port,
     Seconds,
 )
@@ -79,7 +80,7 @@ class DrillSettings(Settings, frozen=True, kw_only=True):
     endpoints_file: OptionalFile = ""
     #: Folder of the console's own for what has to outlive it: what a drill that is under way has to undo, which the
     #: next start undoes where the console was killed. Empty: nobody does then, and the page says so before it begins.
-    state_folder: OptionalFolder = ""
+    state_folder: OptionalOwnFolder = ""
     #: Reads a second through the VIP.
     drill_reads_per_s: Annotated[float, Meta(ge=1, le=2_000)] = 200.0
     #: Orders a second, for a member of the drill's own.

@@ -16,11 +16,11 @@ from services.coordinator.stores.etcd_settings import EtcdSettings
 from services.coordinator.stores.postgresql_settings import PostgresqlSettings
 from services.shared.config.bounds import (
     Flag,
-    Folder,
     Host,
     KubernetesName,
     OptionalAddress,
     OptionalNodeName,
+    OwnFolder,
     Port,
     Seconds,
     SecondsFrom0,
@@ -30,7 +30,7 @@ from services.shared.domain.addresses import EVERY_ADDRESS, address_of
 from services.shared.serving.settings import ServingSettings
 
 #: Stores of several coordinators that nothing stands in front of.
-_FOUND_BY_ADDRESS = ("etcd", "postgresql")
+FOUND_BY_ADDRESS = ("etcd", "postgresql")
 
 
 class CoordinatorSettings(Settings, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     #: Port of health and metrics (HTTP); 0 takes a free one.
     http_port: Port = 50410
     #: Folder of what must survive: the epoch, the primary, the pause. One process has it at a time.
-    state_folder: Folder = "state/coordinator"
+    state_folder: OwnFolder = "state/coordinator"
 
     #: host:port at which the others, and whoever they send here, reach this coordinator, where there are several
     #: without a Service in front of them; empty: listen_host and port.
@@ -97,7 +97,7 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     @property
     def told_address(self) -> str:
         """host:port that everybody is sent to; empty where a Service leads to the active one, or there is one alone."""
-        return self.own_address if self.store in _FOUND_BY_ADDRESS else self.advertise
+        return self.own_address if self.store in FOUND_BY_ADDRESS else self.advertise
 
     @property
     def state_path(self) -> Path:
@@ -113,6 +113,6 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
         if self.store == "postgresql" and not self.postgresql.postgresql_url:
             yield Problem("postgresql_url", "must name a server where store is postgresql")
         is_found = self.advertise or (self.port and self.listen_host not in EVERY_ADDRESS)
-        if self.store in _FOUND_BY_ADDRESS and not is_found:
+        if self.store in FOUND_BY_ADDRESS and not is_found:
             why = f"store is {self.store} and listen_host is no address of its own"
             yield Problem("advertise", f"must be set where {why}")

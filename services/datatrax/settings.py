@@ -19,6 +19,7 @@ from services.shared.config.bounds import (
     OptionalFile,
     OptionalFolder,
     OptionalHost,
+    OptionalOwnFolder,
     Port,
     Seconds,
     SecondsFrom0,
@@ -51,7 +52,7 @@ class SpoolSettings(Settings, frozen=True, kw_only=True):
 
     #: Folder that programs drop files of updates into; empty: none. Taken ones move to `done/` in it, those of which
     #: something was refused to `refused/`, each with its receipts.
-    spool_folder: OptionalFolder = ""
+    spool_folder: OptionalOwnFolder = ""
     #: Folder of the layouts that say the form of records, by the beginning of a file's name; empty: `layouts/` there.
     layout_folder: OptionalFolder = ""
     #: How often it is looked at, in seconds.
@@ -110,7 +111,7 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
 
     #: Folder of a file for each node, `NODE.PORT` with instant_port, touched whenever the node took something (by
     #: cluster.coordinator); empty: none.
-    progress_folder: OptionalFolder = ""
+    progress_folder: OptionalOwnFolder = ""
     #: How long the file of a node stays that is not in the cluster any more, in seconds.
     progress_kept_s: KeptSeconds = 2_592_000.0
     #: What a receipt means: durable (on the pusher's disk), one (applied on one node), all (on every healthy node).

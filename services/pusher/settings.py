@@ -19,10 +19,10 @@ from services.pusher.log.settings import LogSettings
 from services.pusher.personal.settings import PersonalSettings
 from services.shared.config.bounds import (
     Bytes,
-    Folder,
     Host,
     OptionalAddress,
-    OptionalFolder,
+    OptionalOwnFolder,
+    OwnFolder,
     Port,
     Seconds,
     SecondsFrom0,
@@ -45,10 +45,10 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     #: means every one.
     advertise: OptionalAddress = ""
     #: Folder of the log and the import files. One process has it at a time.
-    state_folder: Folder = "pusher"
+    state_folder: OwnFolder = "pusher"
     #: Folder that is watched for import files; empty: none. Taken ones move to `done/` in it,
     #: refused ones to `refused/`, with a result text.
-    upload_folder: OptionalFolder = ""
+    upload_folder: OptionalOwnFolder = ""
     #: How often it is looked at, in seconds.
     upload_poll_s: Seconds = 0.5
     #: A file without a `.done` marker is taken once it has not changed for so long, in seconds, and its last line is

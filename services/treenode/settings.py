@@ -14,10 +14,10 @@ from services.shared.config.bounds import (
     Bytes,
     Count,
     CountFrom0,
-    Folder,
     Host,
     OptionalHost,
     OptionalNodeName,
+    OwnFolder,
     Percent,
     Port,
     Seconds,
@@ -47,7 +47,7 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     #: Port of health, metrics and debug logs (HTTP); 0 takes a free one.
     http_port: Port = 50200
     #: Folder of the node's own state: snapshots, import files, logs. One process has it at a time.
-    state_folder: Folder = "state/treenode"
+    state_folder: OwnFolder = "state/treenode"
 
     #: A snapshot is written after so many updates …
     snapshot_updates: Count = 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tomllib
@@ -13,12 +14,14 @@ from click.testing import CliRunner
 from fasttree.command.main import cli
 from fasttree.command.session import CommandError, Session
 from fasttree.command.settings.reading import SECTION_CLASSES
-from services.shared.config.bounds import READ
+from services.shared.config.bounds import OWN_FOLDER, READ
 from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.paths import path_fault
 from services.shared.files.sealed.keys import new_key_line
 from tests.command.printed import check_printed
 from tools.configuration_page import found_sections
+
+ASKED = "; no server that it names was asked, and no port tried"
 
 
 @pytest.fixture(autouse=True)
@@ -102,15 +105,58 @@ def test_paths_that_no_service_could_use_are_found(tmp_path: Path) -> None:
         "tls.folder: own/ca.crt: there is no such file here: make it, or mend the path",
     ]
     assert error == "cluster.toml: 6 faults"
-    assert run("check", "--config", "cluster.toml", "--elsewhere") == ("cluster.toml: good\n", "")
+    assert run("check", "--config", "cluster.toml", "--elsewhere") == (f"cluster.toml: good{ASKED}\n", "")
     (tmp_path / "own/ca.crt").write_text("x")
     (tmp_path / "nope").write_text("secret")
     (tmp_path / "cluster.toml").write_text(
         "[pusher]\nlog_password_file = 'nope'\n[tls]\nmode = 'mutual'\nfolder = 'own'\n"
     )
-    assert run("check", "--config", "cluster.toml") == ("cluster.toml: good\n", "")
+    assert run("check", "--config", "cluster.toml") == (f"cluster.toml: good{ASKED}\n", "")
     # As `fasttree up` and services mean a relative path: from their own folder, which may be the file's.
     assert run("check", "--config", str(tmp_path / "own/../cluster.toml"))[1] == ""
+
+
+def test_a_folder_that_a_service_writes_has_to_be_one_that_can_be_made_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").write_text("x")
+    file = tmp_path / "cluster.toml"
+    for folder, fault in (
+        (
+            "/proc/fasttree/state",
+            "can't be made in /proc by this user: No such file or directory: look as the one that",
+        ),
+        ("/proc/self", "can't be written by this user: "),
+        ("file", "is no folder: name one"),
+        ("there", ""),
+        ("there/not/yet", ""),
+    ):
+        file.write_text(
+            "".join(f"[{each}]\nstate_folder = '{folder}'\n" for each in ("coordinator", "pusher", "treenode"))
+        )
+        printed, error = run("check", "--config", "cluster.toml")
+        assert printed.count(fault or ASKED) == (3 if fault else 1)
+        assert error == ("cluster.toml: 3 faults" if fault else "")
+        assert run("check", "--config", "cluster.toml", "--elsewhere")[1] == ""
+    assert [*(tmp_path / "there").iterdir()] == []
+
+    def refuses(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuses)  # root may write anywhere
+    for folder, fault in (("there", "can't be written by this"), ("there/a/b", "can't be made in there by this user")):
+        assert path_fault(OWN_FOLDER, folder, [Path()]).startswith(fault)
+
+
+def test_a_file_system_without_nameless_files_is_tried_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def knows_none(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", knows_none)
+        assert path_fault(OWN_FOLDER, ".", [tmp_path]) == ""
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_places_of_snapshots_and_keys_are_looked_at(tmp_path: Path) -> None:
@@ -203,11 +249,11 @@ def test_a_fault_is_told_once(tmp_path: Path, setting: str, said: str) -> None:
 
 def test_a_good_file_of_the_cluster_here_is_found(tmp_path: Path) -> None:
     where = "no settings file here (--config names one; another machine's settings: run this there)"
-    assert run("check")[0] == f"{where}, so the environment and defaults alone: good\n"
+    assert run("check")[0] == f"{where}, so the environment and defaults alone: good{ASKED}\n"
     assert run("check", "--set", "pusher.port=-1")[1] == f"{where}, so the environment and defaults alone: 1 fault"
     (tmp_path / ".fasttree").mkdir()
     (tmp_path / ".fasttree" / "cluster.toml").write_text('[cluster]\nname = "dot-test"\n')
-    assert run("check")[0] == ".fasttree/cluster.toml: good\n"
+    assert run("check")[0] == f".fasttree/cluster.toml: good{ASKED}\n"
     assert json.loads(run("check", "--json")[0]) == {"file": ".fasttree/cluster.toml", "faults": [], "notes": []}
 
 
@@ -215,7 +261,7 @@ def test_what_a_log_on_servers_keeps_a_cluster_from_is_told_and_is_no_fault(tmp_
     url = "postgresql://log.example.com/fasttree"
     (tmp_path / "cluster.toml").write_text(f'[pusher]\nlog_store = "postgresql"\nlog_url = "{url}"\n')
     note = "pusher.log_store is postgresql, so no column can be personal: docs/security.md, `Personal columns`"
-    assert run("check", "--config", "cluster.toml") == (f"{note}\ncluster.toml: good\n", "")
+    assert run("check", "--config", "cluster.toml") == (f"{note}\ncluster.toml: good{ASKED}\n", "")
     assert json.loads(run("check", "--config", "cluster.toml", "--json")[0])["notes"] == [note]
 
 

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.shared.config.bounds import Folder, OptionalFile, OptionalFolder, OptionalPath, Port
+from services.shared.config.bounds import (
+    Folder,
+    OptionalFile,
+    OptionalFolder,
+    OptionalOwnFolder,
+    OptionalPath,
+    OwnFolder,
+    Port,
+)
 from services.shared.config.sections import Field
 from services.shared.domain.addresses import EVERY_ADDRESS
 from tools.kubernetes.forms import Schema
@@ -62,12 +70,12 @@ def schema_of(section: str, name: str, field: Field, base: Mapping[str, Mapping[
         return {"type": "string", "pattern": f"^(https?://.+|{_BELOW})?$"}
     if (section, name) in (("console", "vip"), ("datatrax", "vip")):
         return {"enum": list(REPORTS)}
-    if field.kind == Folder or (section, name) == ("console", "key_file"):
+    if field.kind in (Folder, OwnFolder) or (section, name) == ("console", "key_file"):
         return {"type": "string", "pattern": f"^{_BELOW}$"}
     if (section, name) == ("console", "state_folder"):
         # Its volume has nothing else.
         return {"type": "string", "pattern": f"^({VOLUME}|{_BELOW})?$"}
-    if field.kind in (OptionalFile, OptionalFolder, OptionalPath):
+    if field.kind in (OptionalFile, OptionalFolder, OptionalOwnFolder, OptionalPath):
         return {"type": "string", "pattern": f"^({_BELOW})?$"}
     return None
 

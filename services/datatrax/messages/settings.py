@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import Address, Bytes, OptionalFile, OptionalFolder, Port, Seconds
+from services.shared.config.bounds import Address, Bytes, OptionalFile, OptionalOwnFolder, Port, Seconds
 from services.shared.config.sections import Problem, Settings
 
 
@@ -17,7 +17,7 @@ class MessageSettings(Settings, frozen=True, kw_only=True):
     #: Port of messages (gRPC); 0 takes a free one.
     message_port: Port = 50221
     #: Folder of what is known of messages and their letters; empty: there are none, and the port is not opened.
-    message_folder: OptionalFolder = ""
+    message_folder: OptionalOwnFolder = ""
     #: TOML file of the channels that messages go out on, each with its sender and its price.
     message_channels_file: OptionalFile = ""
     #: File of members who want no messages, one a line, with a channel behind a tab or without; empty: none.

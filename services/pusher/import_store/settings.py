@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.shared.config.bounds import Flag, OptionalFile, OptionalFolder, Seconds
+from services.shared.config.bounds import Flag, OptionalFile, OptionalOwnFolder, Seconds
 from services.shared.config.sections import Problem, Settings
 from services.shared.objects.places import (
     Endpoint,
@@ -25,7 +25,7 @@ class ImportStoreSettings(Settings, frozen=True, kw_only=True):
     import_store: StoreKind = "folder"
     #: A folder that every pusher of the cluster sees, such as a mount of NFS. It has to be there: one inside of a mount
     #: is not, while the mount is away. Empty: `state_folder`, which is on one machine.
-    import_folder: OptionalFolder = ""
+    import_folder: OptionalOwnFolder = ""
     #: The bucket, which has to be there, and what the names of objects begin with: s3://BUCKET/PREFIX.
     import_url: StoreUrl = ""
     #: Where an S3-compatible store that is not Amazon's is reached: https://HOST:PORT. Empty: Amazon's, or

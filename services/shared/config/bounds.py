@@ -60,15 +60,21 @@ OptionalAddresses = Annotated[
         description="host:port, or up to 16 of them with commas between; or empty",
     ),
 ]
-#: What has to be at a path (`paths.py`), as `Meta.extra` says it: a file to be read, or a folder if anything is there.
+#: What has to be at a path (`paths.py`), as `Meta.extra` says it: a file to be read, a folder if anything is there, or
+#: a folder that the service writes into, and makes where it is not there.
 READ = "read"
 FOLDER = "folder"
+OWN_FOLDER = "own folder"
 _KEY = "path"
 
 Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path", extra={_KEY: FOLDER})]
 OptionalPath = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty")]
 OptionalFolder = Annotated[
     str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty", extra={_KEY: FOLDER})
+]
+OwnFolder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path", extra={_KEY: OWN_FOLDER})]
+OptionalOwnFolder = Annotated[
+    str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty", extra={_KEY: OWN_FOLDER})
 ]
 OptionalFile = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty", extra={_KEY: READ})]
 OptionalFileOrUrl = Annotated[
@@ -124,7 +130,7 @@ def items_of(kind: Any) -> Any:
 
 
 def path_of(kind: Any) -> str:
-    """READ or FOLDER, where a setting of that type names one; else empty."""
+    """READ, FOLDER or OWN_FOLDER, where a setting of that type names one; else empty."""
     meta = _parted(kind)[1]
     return str(meta.extra.get(_KEY, "")) if meta is not None and meta.extra else ""
 

@@ -5,25 +5,31 @@ A service itself does not ask here: it opens what it needs, and says what it met
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.shared.config.bounds import FOLDER
+from services.shared.config.bounds import FOLDER, OWN_FOLDER
+
+#: Of a file system, or a kernel, without files that have no name.
+_NO_NAMELESS_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 
 def path_fault(kind: str, value: str, bases: Sequence[Path]) -> str:
     """A sentence with the mend; empty where nothing is wrong.
 
     Args:
-        kind: READ or FOLDER.
+        kind: READ, FOLDER or OWN_FOLDER.
         value: As the setting has it; empty, or an address: it names none.
         bases: Folders that a relative one may be meant from: it is good where it is by one of them.
     """
     if not value or "://" in value:
         return ""
-    faults = [_folder_fault(base / value) if kind == FOLDER else _file_fault(base / value) for base in bases]
+    fault_of = {FOLDER: _folder_fault, OWN_FOLDER: _own_folder_fault}.get(kind, _file_fault)
+    faults = [fault_of(base / value) for base in bases]
     return min(faults, key=bool)
 
 
@@ -57,3 +63,28 @@ def _folder_fault(path: Path) -> str:
         except OSError as error:
             return f"can't be used: {error.strerror or error}"
     return ""
+
+
+def _own_folder_fault(path: Path) -> str:
+    """The same, of one that is written: here, or where it would be made, that is tried. Nothing is left behind."""
+    if fault := _folder_fault(path):
+        return fault
+    place = next(each for each in (path, *path.parents) if each.exists())
+    try:
+        _try_to_write(place)
+    except OSError as error:
+        what = "can't be written" if place == path else f"can't be made in {place}"
+        mend = "look as the one that the service runs as, give that one the right, or name another folder"
+        return f"{what} by this user: {error.strerror or error}: {mend}"
+    return ""
+
+
+def _try_to_write(folder: Path) -> None:
+    """Raises OSError where nothing can be made in it. What is made has no name, so nobody who watches the folder sees
+    it; where the file system knows no such files, it is an empty folder, for a moment."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    except OSError as error:
+        if error.errno not in _NO_NAMELESS_FILES:
+            raise
+        os.rmdir(tempfile.mkdtemp(prefix=".fasttree-", dir=folder))

@@ -42,6 +42,8 @@ def config() -> None:
 
 
 _NO_FILE = "no settings file here (--config names one; another machine's settings: run this there)"
+#: What a good file leaves open.
+_NOT_ASKED = "no server that it names was asked, and no port tried"
 
 
 def _settings_options(command: Command) -> Command:
@@ -106,7 +108,8 @@ def show(session: Session, section: str, file: Path | None, assignments: tuple[s
 def check(session: Session, file: Path | None, assignments: tuple[str, ...], elsewhere: bool) -> None:
     """Looks for all that would keep a service from starting: in the settings file, the host file and the other files
     and folders that it names (on this machine, as this user), the environment of this command, and --set. A line for
-    each fault; exit code 1 where there is one.
+    each fault; exit code 1 where there is one. It connects to nothing: whether a server is there that the settings
+    name, or whether a port is free, the services find out.
     """
     from fasttree.command.settings.reading import faults_of, notes_of
 
@@ -122,4 +125,4 @@ def check(session: Session, file: Path | None, assignments: tuple[str, ...], els
     if faults:
         raise CommandError(f"{where}: {counted(len(faults), 'fault')}")
     if not session.json:
-        click.echo(f"{where}: good")
+        click.echo(f"{where}: good; {_NOT_ASKED}")

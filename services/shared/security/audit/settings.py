@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import OptionalFolder, Seconds
+from services.shared.config.bounds import OptionalOwnFolder, Seconds
 from services.shared.config.sections import Settings
 
 
@@ -14,7 +14,7 @@ class AuditSettings(Settings, frozen=True, kw_only=True):
     """Of each service; every one has its own files."""
 
     #: Folder of the audit log; empty: `audit` in the service's state folder. One process has it at a time.
-    folder: OptionalFolder = ""
+    folder: OptionalOwnFolder = ""
     #: Of one file, in bytes; the next one is begun then.
     file_bytes_max: Annotated[int, Meta(ge=64 << 10, le=1 << 30)] = 16 << 20
     #: Files of operations that are kept, and as many of refusals; the oldest goes when there is one more.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import Flag, OptionalFile, OptionalFolder, Seconds
+from services.shared.config.bounds import Flag, OptionalFile, OptionalOwnFolder, Seconds
 from services.shared.config.sections import Problem, Settings
 from services.shared.objects.places import (
     Endpoint,
@@ -29,7 +29,7 @@ class SnapshotStoreSettings(Settings, frozen=True, kw_only=True):
     snapshot_store: StoreKind = "folder"
     #: A folder that every node of the cluster sees, such as a mount of NFS. It has to be there: one inside of a mount
     #: is not, while the mount is away. Empty: snapshots are on the nodes' own disks alone.
-    snapshot_folder: OptionalFolder = ""
+    snapshot_folder: OptionalOwnFolder = ""
     #: The bucket, which has to be there, and what the names of objects begin with: s3://BUCKET/PREFIX. It may be the
     #: one of import files.
     snapshot_url: StoreUrl = ""
