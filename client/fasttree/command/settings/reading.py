@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fasttree.command.session import CommandError
 from services.console.settings import ConsoleSettings
-from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.settings import FOUND_BY_ADDRESS, CoordinatorSettings
 from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.bounds import READ, OptionalPath, Seconds
@@ -95,6 +95,18 @@ def check_given(file: Path | None, assignments: tuple[str, ...]) -> None:
     if faults:
         more = f"; and {len(faults) - 1} more, which `fasttree config check` lists" if len(faults) > 1 else ""
         raise CommandError(faults[0] + more)
+
+
+def check_shared_record(coordinators: int, file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Raises CommandError where so many coordinators can't have one record."""
+    store = given_value("coordinator.store", str, file, parse_overrides(assignments)) or CoordinatorSettings().store
+    if store not in FOUND_BY_ADDRESS:
+        what = "in a file, which is one coordinator's alone" if store == "sqlite" else f"in {store}"
+        raise CommandError(
+            f"{coordinators} coordinators need one record, and coordinator.store keeps it {what}: "
+            'set coordinator.store = "postgresql" and coordinator.postgresql_url, or "etcd" and '
+            "coordinator.etcd_endpoints; or --coordinators 1"
+        )
 
 
 def notes_of(file: Path | None, assignments: tuple[str, ...]) -> list[str]:
