@@ -56,7 +56,7 @@ def _check_ends(store: LogStore) -> None:
 
 def _opened(settings: PusherSettings, cluster: str) -> LogStore:
     if settings.log.log_store == "sqlite":
-        return SqliteLog(settings.state_path, settings.log)
+        return SqliteLog(settings.state_path, settings.log, cluster)
     try:
         if settings.log.log_store == "jetstream":
             from services.pusher.log.jetstream.store import JetstreamLog

@@ -65,6 +65,7 @@ class SqliteLog(EngineLog):
     Args:
         folder: Exists, and is this process's own (a lock on it is the caller's duty).
         settings: The writer's page cache (the index of ids should fit), and how large the file may get.
+        cluster: Whose log it is, which whoever claims it notes there; empty: nothing is noted.
         monotonic: Seconds of a clock that never jumps: ages are counted by it.
 
     Raises:
@@ -77,9 +78,15 @@ class SqliteLog(EngineLog):
     _readers: Readers
 
     def __init__(
-        self, folder: Path, settings: LogSettings | None = None, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        settings: LogSettings | None = None,
+        cluster: str = "",
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = folder / "log.db"
+        self._cluster = cluster
         self.damage = KnownDamage()
         self._told = partial(errors_told, self.path)
         self._settings = settings or LogSettings()
@@ -134,7 +141,7 @@ class SqliteLog(EngineLog):
     @notes_damage
     def claim(self, epoch: int, holder: str = "") -> None:
         self._files.check()
-        fence = self._writer.claim(epoch, holder, self._look_again)
+        fence = self._writer.claim(epoch, holder, self._look_claiming)
         try:
             self._begin_to_write(fence)
         except OSError as error:
@@ -143,6 +150,10 @@ class SqliteLog(EngineLog):
     def _look_again(self) -> None:
         self._ids.refresh(self._writer.connection)
         self._look()
+
+    def _look_claiming(self) -> None:
+        self._look_again()
+        self._writer.note_cluster(self._cluster)
 
     def _begin_to_write(self, fence: Fence) -> None:
         self._ids.own(fence.claims)

@@ -52,6 +52,7 @@ def copy_log(
     """
     source = SqliteSource(folder)
     try:
+        source.check_cluster(cluster)
         _check_place(source)
         with TemporaryDirectory() as mark:
             target = _target(Path(mark), settings, cluster)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fasttree.v1 import types_pb2
-from services.pusher.log.disk.writing import read_fence
+from services.pusher.log.disk.writing import read_cluster, read_fence
 from services.pusher.log.fencing.fence import COPY, MOVED, Fence
 from services.pusher.log.ids.runs import Run
 from services.pusher.log.inspection import log_path, runs_of
@@ -38,8 +38,20 @@ class SqliteSource:
         self._connection = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
         tables = {name for (name,) in self._rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if "fence" not in tables:
-            raise LogStoreError(f"{self._path} is of an earlier version: start its pusher once with this one")
+            raise self._too_early()
         self.log_id = str(self._rows("SELECT value FROM meta WHERE name = 'log_id'")[0][0])
+
+    def _too_early(self) -> LogStoreError:
+        return LogStoreError(f"{self._path} is of an earlier version: start its pusher once with this one")
+
+    def check_cluster(self, cluster: str) -> None:
+        """Raises LogStoreError where it is the log of another one, or nobody knows whose."""
+        noted = read_cluster(self._connection)
+        if noted and noted != cluster:
+            raise LogStoreError(f"{self._path} is the log of cluster {noted}, not of {cluster}: set --cluster {noted}")
+        # One that an earlier version has begun to move can be claimed by no pusher; its copy knows whose it is.
+        if not noted and not self.fence().holder.startswith(MOVED):
+            raise self._too_early()
 
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:

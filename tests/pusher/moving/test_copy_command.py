@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from tests.postgresql_server import schema_settings
     ],
 )
 def test_a_mistake_is_told_by_the_option(options: list[str], words: str, tmp_path: Path) -> None:
-    SqliteLog(tmp_path).close()
+    SqliteLog(tmp_path, cluster="dot-test").claim_alone().close()
     done = CliRunner().invoke(cli, ["log", "copy", "--from", str(tmp_path), "--cluster", "dot-test", *options])
     assert isinstance(done.exception, CommandError)
     assert words in str(done.exception)
@@ -42,7 +43,7 @@ def copy(folder: Path, settings: LogSettings, *options: str) -> Result:
 
 
 def test_a_schema_of_something_else_is_told_by_the_option(postgresql: ReplicatedPostgres, tmp_path: Path) -> None:
-    SqliteLog(tmp_path).close()
+    SqliteLog(tmp_path, cluster="dot-test").claim_alone().close()
     with schema_settings(postgresql) as settings:
         schema = settings.postgresql.log_schema
         postgresql.psql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.records (x int)")
@@ -55,7 +56,7 @@ def test_a_schema_of_something_else_is_told_by_the_option(postgresql: Replicated
 def test_what_was_moved_half_is_not_said_to_go_on(
     postgresql: ReplicatedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SqliteLog(tmp_path).claim_alone().close()
+    SqliteLog(tmp_path, cluster="dot-test").claim_alone().close()
 
     def dies(target: object, *values: object) -> None:
         raise LogStoreError("it died")
@@ -70,3 +71,28 @@ def test_what_was_moved_half_is_not_said_to_go_on(
         assert "the old log takes nothing more: run this again with --finish" in done.output
         assert "moved; start the pusher" in copy(tmp_path, settings, "--finish").output
         assert "moved; start the pusher" in copy(tmp_path, settings).output
+
+
+def test_the_log_of_another_cluster_is_copied_nowhere(postgresql: ReplicatedPostgres, tmp_path: Path) -> None:
+    SqliteLog(tmp_path, cluster="dot-live").claim_alone().close()
+    with schema_settings(postgresql) as settings:
+        for options in ([], ["--finish"]):
+            words = f"{tmp_path}/log.db is the log of cluster dot-live, not of dot-test: set --cluster dot-live"
+            assert str(copy(tmp_path, settings, *options).exception) == words
+        schema = settings.postgresql.log_schema
+        assert postgresql.psql(f"SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'") == "0"
+        with contextlib.closing(SqliteLog(tmp_path)) as log:
+            assert log.fence().elsewhere == ""
+
+
+def test_a_log_of_which_nobody_knows_whose_it_is_has_to_be_opened_first(tmp_path: Path) -> None:
+    """By its pusher, which notes the cluster; one of the time before that did not."""
+    SqliteLog(tmp_path).claim_alone().close()
+    for cluster, words in (
+        ("", "of an earlier version: start its pusher once"),
+        ("dot-test", "--to names no database"),
+    ):
+        if cluster:
+            SqliteLog(tmp_path, cluster=cluster).claim_alone().close()
+        copied = ["log", "copy", "--from", str(tmp_path), "--cluster", "dot-test", "--to", "postgresql://u@db1"]
+        assert words in str(CliRunner().invoke(cli, copied).exception)

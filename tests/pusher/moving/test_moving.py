@@ -54,7 +54,7 @@ def opened(folder: Path, settings: LogSettings) -> LogStore:
 @pytest.fixture
 def old(tmp_path: Path) -> Iterator[SqliteLog]:
     (tmp_path / "state").mkdir()
-    store = SqliteLog(tmp_path / "state")
+    store = SqliteLog(tmp_path / "state", cluster="test")
     store.claim(3, "a")
     yield store
     store.close()
@@ -282,7 +282,7 @@ def test_another_log_is_no_target_and_a_copy_that_differs_is_told(
     put(old, 0, 1500)
     copied(tmp_path / "state", settings)
     (tmp_path / "other").mkdir()
-    other = SqliteLog(tmp_path / "other").claim_alone()
+    other = SqliteLog(tmp_path / "other", cluster="test").claim_alone()
     put(other, 0, 10)
     with pytest.raises(LogStoreError, match="name an empty one"):
         copied(tmp_path / "other", settings)

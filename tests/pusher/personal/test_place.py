@@ -28,7 +28,7 @@ def test_the_door_says_so(log_store: str) -> None:
 
 @pytest.mark.parametrize("log_store", ["postgresql", "jetstream"])
 def test_a_log_that_has_one_is_not_copied(tmp_path: Path, log_store: str) -> None:
-    store = SqliteLog(tmp_path).claim_alone()
+    store = SqliteLog(tmp_path, cluster="test").claim_alone()
     updates = [declared("shirt", personal=False), declared("phone")]
     store.append([each.update_id for each in updates], [content_bytes(each) for each in updates], (0, 1))
     store.close()

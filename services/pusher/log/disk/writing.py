@@ -24,6 +24,12 @@ def read_fence(connection: sqlite3.Connection) -> Fence:
     return Fence(*connection.execute("SELECT epoch, holder, claims FROM fence").fetchone())
 
 
+def read_cluster(connection: sqlite3.Connection) -> str:
+    """Whose log it is; empty where no pusher of a version that notes it has claimed it."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'cluster'").fetchone()
+    return str(row[0]) if row else ""
+
+
 class FencedWriter:
     """Reads and writes; nothing is written but under the newest claim.
 
@@ -76,6 +82,11 @@ class FencedWriter:
 
     def _write_fence(self, fence: Fence) -> None:
         self.connection.execute("UPDATE fence SET epoch = ?, holder = ?, claims = ?", fence)
+
+    def note_cluster(self, cluster: str) -> None:
+        """Whose log it is, in the transaction of the claim."""
+        if cluster and cluster != read_cluster(self.connection):
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('cluster', ?)", (cluster,))
 
     def check(self) -> None:
         """Raises DeposedError where this process may not write."""
