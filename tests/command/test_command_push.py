@@ -72,6 +72,27 @@ async def test_many_refusals_of_one_kind_are_counted(fasttree: FastTree, tmp_pat
     assert len([line for line in as_json.json_lines if line["code"]]) == 30
 
 
+async def test_each_update_is_counted_as_one_thing(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    """What the nodes made of those that were known is told as far as the pusher still knows: no part of a sum."""
+    cluster.pusher.outcome = types_pb2.OUTCOME_APPLIED
+    (tmp_path / "updates.jsonl").write_text("".join(order(f"o-{number}") for number in range(9)))
+    first = await fasttree("push", "updates.jsonl", "--ack", "all")
+    assert first.out == "pushed 9 updates: 9 new (9 applied); positions 1 to 9\n"
+    cluster.pusher.forgotten = {1, 2, 3}
+    again = await fasttree("push", "updates.jsonl", "--ack", "all")
+    assert again.out == "pushed 9 updates: 0 new, 9 known already; positions 1 to 9\n"
+    (tmp_path / "updates.jsonl").write_text("".join(order(f"o-{number}") for number in range(7, 12)))
+    both = await fasttree("push", "updates.jsonl", "--ack", "all")
+    assert both.out == "pushed 5 updates: 3 new (3 applied), 2 known already; positions 8 to 12\n"
+    cluster.pusher.unconfirmed = {8, 9}
+    late = await fasttree("push", "updates.jsonl", "--ack", "all")
+    assert (late.code, late.out) == (
+        1,
+        "pushed 5 updates: 0 new, 3 known already, 2 not confirmed; positions 8 to 12\n",
+    )
+    assert late.err.splitlines()[-1] == "error: 2 of 5 updates not confirmed; the reasons stand above"
+
+
 async def test_who_stops_it_hears_how_far_it_was(fasttree: FastTree) -> None:
     process = await started(fasttree, "push", "-")
     assert process.stdin is not None

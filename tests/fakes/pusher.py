@@ -97,6 +97,9 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.silent = False
         #: What receipts of taken updates say.
         self.outcome = types_pb2.OUTCOME_UNSPECIFIED
+        #: Positions of which it does not know any more what nodes made of them; and those that none confirms in time.
+        self.forgotten: set[int] = set()
+        self.unconfirmed: set[int] = set()
         self._positions: dict[str, int] = {}
         self._grown = asyncio.Event()
 
@@ -165,7 +168,11 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         if self.updates[known - 1] != update:
             message = "other content under this id; give the change an id of its own"
             return pusher_pb2.Receipt(update_id=update.update_id, code=code_pb2.ALREADY_EXISTS, message=message)
-        return pusher_pb2.Receipt(update_id=update.update_id, position=known, duplicate=True)
+        outcome = self.outcome if known not in self.forgotten else types_pb2.OUTCOME_UNSPECIFIED
+        code = code_pb2.UNAVAILABLE if known in self.unconfirmed else code_pb2.OK
+        return pusher_pb2.Receipt(
+            update_id=update.update_id, position=known, duplicate=True, outcome=outcome, code=code
+        )
 
     async def ReadLog(
         self, request: pusher_pb2.ReadLogRequest, context: Any

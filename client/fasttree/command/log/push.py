@@ -107,30 +107,41 @@ def push(
     if lines.problem:
         before = " (the lines before it are pushed: mend it and push the file again, nothing counts twice)"
         raise CommandError(lines.problem + before * (count.all > 0))
-    if count.refused:
-        raise CommandError(f"{count.refused} of {counted(count.all, 'update')} refused; the reasons stand above")
+    if problems := count.problems():
+        what = " or ".join(problems)
+        raise CommandError(
+            f"{sum(problems.values())} of {counted(count.all, 'update')} {what}; the reasons stand above"
+        )
 
 
 class Count:
-    """What became of the updates."""
+    """What became of the updates, each of which is new, known already, not confirmed or refused."""
 
     def __init__(self) -> None:
         self.all = 0
         self.duplicates = 0
         self.refused = 0
+        #: In the log, where no node said in time that it has it.
+        self.unconfirmed = 0
+        #: Of new ones. Of those that were known the pusher tells it as far as it still knows: no number of anything.
         self.outcomes: dict[str, int] = {}
+        self._to_look_at: set[str] = set()
         self.first = 0
         self.last = 0
 
     def add(self, receipt: pusher_pb2.Receipt) -> None:
         self.all += 1
-        self.refused += receipt.code != 0
         if receipt.position:
-            self.duplicates += receipt.duplicate
             self.first = min(self.first or receipt.position, receipt.position)
             self.last = max(self.last, receipt.position)
-        outcome = OUTCOMES.get(receipt.outcome)
-        if outcome:
+        outcome = OUTCOMES.get(receipt.outcome, "")
+        self._to_look_at.add(outcome)
+        if receipt.code:
+            self.unconfirmed += receipt.position > 0
+            self.refused += receipt.position == 0
+        elif receipt.duplicate:
+            self.duplicates += 1
+        elif outcome:
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     def where_to_look(self) -> list[str]:
@@ -139,14 +150,20 @@ class Count:
             "rejected": "`fasttree rejected` says why an update is rejected; it will never have an effect",
             "held": "`fasttree held` lists whom a held update waits for",
         }
-        return [text for outcome, text in said.items() if self.outcomes.get(outcome)]
+        return [text for outcome, text in said.items() if outcome in self._to_look_at]
+
+    def problems(self) -> dict[str, int]:
+        """How many are not as they should be, by what they are; none where all are."""
+        counts = {"refused": self.refused, "not confirmed": self.unconfirmed}
+        return {what: number for what, number in counts.items() if number}
 
     def text(self) -> str:
         text = f"pushed {counted(self.all, 'update')}"
-        parts = [f"{self.all - self.duplicates - self.refused} new"]
+        new = f"{self.all - self.duplicates - self.unconfirmed - self.refused} new"
+        outcomes = ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items()))
+        parts = [f"{new} ({outcomes})" if outcomes else new]
         parts += [f"{self.duplicates} known already"] if self.duplicates else []
-        parts += [f"{self.refused} refused"] if self.refused else []
-        parts += [f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items())]
+        parts += [f"{number} {what}" for what, number in self.problems().items()]
         where = f"; position {self.first}" if self.first == self.last else f"; positions {self.first} to {self.last}"
         return f"{text}: {', '.join(parts)}{where if self.last else ''}"
 
