@@ -246,6 +246,17 @@ async def test_switchover_pause_resume(cluster: FakeCluster, fasttree: FastTree)
     assert back.json == {"from_node": "n2", "to_node": "n1", "epoch": 6, "took_ms": 12}
     unknown = await fasttree("switchover", "--to", "n7")
     assert (unknown.code, unknown.err) == (1, "error: no node n7: `fasttree status` lists them\n")
+    cluster.coordinator.cluster.pushers.add(name="pusher-2")
+    for words, told in (
+        (("--to", "pusher-2"), "no node pusher-2: `fasttree status` lists them; pusher-2 is a pusher: add --pusher"),
+        (
+            ("--to", "n1", "--pusher"),
+            "there is no pusher n1 that takes turns; there are: pusher-2; n1 is a node: leave out --pusher",
+        ),
+        (("--to", "n7", "--pusher"), "there is no pusher n7 that takes turns; there are: pusher-2"),
+    ):
+        other = await fasttree("switchover", *words)
+        assert (other.code, other.err) == (1, f"error: {told}\n")
     assert (await fasttree("pause")).code == 0
     assert cluster.coordinator.cluster.paused
     assert (await fasttree("resume", "--json")).json == {"paused": False}

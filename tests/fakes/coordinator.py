@@ -201,6 +201,18 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer, Fake):
             from_node=before, to_node=to_node, epoch=self.cluster.epoch, took_ms=12
         )
 
+    async def SwitchoverPusher(
+        self, request: coordinator_pb2.SwitchoverPusherRequest, context: Any
+    ) -> coordinator_pb2.SwitchoverPusherResponse:
+        names = [pusher.name for pusher in self.cluster.pushers]
+        if request.to_pusher not in names:
+            message = (
+                f"there is no pusher {request.to_pusher} that takes turns; there are: {', '.join(names) or 'none'}"
+            )
+            raise NotFoundError(message, field="to_pusher", value=request.to_pusher)
+        before, self.cluster.pusher = self.cluster.pusher, request.to_pusher
+        return coordinator_pb2.SwitchoverPusherResponse(from_pusher=before, to_pusher=request.to_pusher)
+
     async def Pause(self, request: coordinator_pb2.PauseRequest, context: Any) -> coordinator_pb2.PauseResponse:
         self.cluster.paused = True
         self.tell_watchers()

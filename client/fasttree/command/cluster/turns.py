@@ -6,8 +6,9 @@ from typing import TypedDict
 
 import click
 
+from fasttree.client import CallError, Client, NotFoundError
 from fasttree.command.output import print_json
-from fasttree.command.session import Session, common_options, run
+from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.command.shapes import prints
 from fasttree.v1 import coordinator_pb2
 
@@ -51,7 +52,12 @@ def switchover(session: Session, to_node: str, of_pushers: bool) -> None:
 
     async def body() -> coordinator_pb2.SwitchoverResponse:
         async with session.client() as client:
-            return await client.switchover(to_node, timeout_s=session.timeout_s)
+            try:
+                return await client.switchover(to_node, timeout_s=session.timeout_s)
+            except NotFoundError as error:
+                if to_node in await _names(client, of_pushers=True):
+                    raise CommandError(f"{error}; {to_node} is a pusher: add --pusher") from None
+                raise
 
     answer = run(body())
     if session.json:
@@ -72,7 +78,12 @@ def switchover(session: Session, to_node: str, of_pushers: bool) -> None:
 def _switch_pusher(session: Session, to_pusher: str) -> None:
     async def body() -> coordinator_pb2.SwitchoverPusherResponse:
         async with session.client() as client:
-            return await client.switchover_pusher(to_pusher, timeout_s=session.timeout_s)
+            try:
+                return await client.switchover_pusher(to_pusher, timeout_s=session.timeout_s)
+            except NotFoundError as error:
+                if to_pusher in await _names(client, of_pushers=False):
+                    raise CommandError(f"{error}; {to_pusher} is a node: leave out --pusher") from None
+                raise
 
     answer = run(body())
     if session.json:
@@ -83,6 +94,15 @@ def _switch_pusher(session: Session, to_pusher: str) -> None:
     else:
         before = f"(before: {answer.from_pusher or 'none'})"
         click.echo(f"{answer.to_pusher} is the active pusher {before}, epoch {answer.epoch}, took {answer.took_ms} ms")
+
+
+async def _names(client: Client, *, of_pushers: bool) -> set[str]:
+    """Of what there is of the other kind; none where nobody says."""
+    try:
+        view = await client.get_cluster()
+    except CallError:
+        return set()
+    return {pusher.name for pusher in view.pushers} if of_pushers else {node.address.name for node in view.nodes}
 
 
 @click.command()
