@@ -42,6 +42,17 @@ def test_what_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
     assert "name the folder of `fasttree up` by --dir" in run("--dir", str(tmp_path))[1]
 
 
+def test_the_folder_is_that_of_the_endpoints(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    endpoints = str(tmp_path / ".fasttree/endpoints.json")  # gone, where the cluster has ended
+    assert run("n1", "-n", "1", "--endpoints", endpoints)[0] == ["line 99"]
+    monkeypatch.setenv("FASTTREE_ENDPOINTS", endpoints)
+    assert run("n1", "-n", "1")[0] == ["line 99"]
+    monkeypatch.setenv("FASTTREE_ENDPOINTS", str(tmp_path / "endpoints.json"))
+    words = f"no logs in {tmp_path}: name the folder of `fasttree up` by --dir, or its endpoints.json by --endpoints"
+    assert run("n1")[1].startswith(words)
+
+
 def test_a_log_is_followed_also_into_a_new_file(folder: Path) -> None:
     path = folder / "pusher.log"
     tail = _Tail(path)

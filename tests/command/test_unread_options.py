@@ -16,7 +16,7 @@ from tests.pusher.updates import ids_and_contents, orders
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("--endpoints e.json logs", "it means nothing to `fasttree logs`: leave out --endpoints"),
+        ("--endpoints e.json logs --dir .", "--dir says where the logs are: leave out --endpoints"),
         ("--timeout 3 up", "it means nothing to `fasttree up`: leave out --timeout"),
         ("--timeout 3 --endpoints e.json config show", "`fasttree config show`: leave out --endpoints and --timeout"),
         ("--endpoints e.json log backup --folder . x", "`fasttree log backup`: leave out --endpoints"),

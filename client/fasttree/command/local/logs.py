@@ -13,7 +13,7 @@ import click
 
 from fasttree.command.output import print_json_line
 from fasttree.command.ranges import COUNT_OR_NONE
-from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option
+from fasttree.command.session import CommandError, Session, home_options
 from fasttree.command.shapes import prints
 from fasttree.command.terminal import on_one_line
 
@@ -35,15 +35,18 @@ class LogLineJson(TypedDict):
 @click.option("-f", "--follow", is_flag=True, help="Goes on with what is written, until Ctrl-C.")
 @click.option("-n", "--lines", "count", type=COUNT_OR_NONE, default=20, show_default=True, help="Last lines of each.")
 @click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), help="Folder of `fasttree up`; .fasttree or .demo if not given."
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder of `fasttree up`; where not given, that of the endpoints file, else .fasttree or .demo here.",
 )
-@json_option
+@home_options
 def logs(session: Session, services: tuple[str, ...], follow: bool, count: int, folder: Path | None) -> None:
     """What coordinator, pusher, nodes and VIP of a cluster of `fasttree up` wrote; SERVICE: theirs alone.
 
     It may run or have ended. On other machines, the logs are where the services were started: `journalctl -u …`.
     """
-    tails = [_Tail(path) for path in _chosen(_folder(folder), services)]
+    tails = [_Tail(path) for path in _chosen(_folder(session, folder), services)]
     width = max(len(tail.name) for tail in tails) if len(tails) > 1 else 0
     show = _print_json if session.json else partial(_print, width=width)
     for tail in tails:
@@ -54,14 +57,16 @@ def logs(session: Session, services: tuple[str, ...], follow: bool, count: int, 
             show(tail.name, tail.new_lines())
 
 
-def _folder(named: Path | None) -> Path:
-    places = [named] if named is not None else [place.parent for place in DEFAULT_PLACES]
+def _folder(session: Session, named: Path | None) -> Path:
+    if named is not None:
+        session.refuse("--endpoints", why="--dir says where the logs are")
+    places = [named] if named is not None else session.homes()
     for place in places:
         if (place / "logs").is_dir():
             return place / "logs"
     raise CommandError(
-        f"no logs in {' or '.join(map(str, places))}: name the folder of `fasttree up` by --dir; logs of services that "
-        "were started otherwise are where they were started"
+        f"no logs in {' or '.join(map(str, places))}: name the folder of `fasttree up` by --dir, or its endpoints.json "
+        "by --endpoints; logs of services that were started otherwise are where they were started"
     )
 
 
