@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Mapping
 from enum import Enum
@@ -79,7 +80,7 @@ class Server:
         connect_timeout_s: float,
         application: str,
     ) -> None:
-        self._password_file, why = password_file, ""
+        self._password_file, self._password_setting, why = password_file, password_setting, ""
         try:
             given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
         except psycopg.Error as error:
@@ -99,6 +100,17 @@ class Server:
         ours = {"connect_timeout": str(timeout_s), "application_name": application}
         self._options: dict[str, str] = {**ours, **_DEFAULTS, **given}
         self.place = f"{given.get('host') or 'service ' + given['service']}/{given.get('dbname', '')}"
+
+    @property
+    def password_from(self) -> str:
+        """Where the password comes from now, in words; what comes first here goes before the others."""
+        if self._password_file:
+            return f"from {self._password_setting}"
+        unset = f"{self._password_setting} is empty"
+        if os.environ.get("PGPASSWORD"):
+            return f"from PGPASSWORD of the environment, as {unset}"
+        passfile = Path(self._options.get("passfile") or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
+        return f"from {passfile}, as {unset}" if passfile.exists() else f"none is given: {unset}, and so is PGPASSWORD"
 
     def connect(self) -> Connection:
         """One connection, each of whose statements is a transaction unless one is begun. Nothing is prepared: a pooler

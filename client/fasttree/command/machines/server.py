@@ -35,5 +35,5 @@ def check_server(machines: Machines) -> None:
     except psycopg.Error as error:
         raise CommandError(
             f"no use can be made of PostgreSQL at {server.place}: {in_words(error)}; start it, or correct --postgresql "
-            "or --postgresql-password-file"
+            f"or the password ({server.password_from})"
         ) from None

@@ -61,7 +61,8 @@ class Connecting:
             case Meaning.FORBIDDEN:
                 return LogStoreError(f"{self.place}: {words}; grant what `fasttree log schema` prints")
             case Meaning.LATER:
-                mend = "see to the server" if error.sqlstate else "see to the server, log_url and log_password_file"
+                place = "" if error.sqlstate else f", log_url and the password ({self._server.password_from})"
+                mend = f"see to the server{place}"
                 return StoreFullError(f"can't use PostgreSQL at {self.place}: {words}; {mend}")
             case Meaning.OTHER:
                 return LogStoreError(f"PostgreSQL at {self.place}: {words}")

@@ -289,6 +289,27 @@ def test_a_mistyped_address_is_told_by_what_is_wrong_in_it_and_no_secret(url: st
     assert "sesame" not in str(refused.value)
 
 
+def test_where_the_password_came_from_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    monkeypatch.delenv("PGPASSFILE", raising=False)
+
+    def told(password_file: str = "") -> str:
+        connecting = Connecting(
+            f"postgresql:///db?host={tmp_path}", PostgresqlSettings(log_password_file=password_file)
+        )
+        return str(connecting.error_of(psycopg.OperationalError("no way"))).rpartition("no way; ")[2]
+
+    unset = "log_password_file is empty"
+    words = "see to the server, log_url and the password"
+    assert told() == f"{words} (none is given: {unset}, and so is PGPASSWORD)"
+    (tmp_path / ".pgpass").write_text("")
+    assert told() == f"{words} (from {tmp_path}/.pgpass, as {unset})"
+    monkeypatch.setenv("PGPASSWORD", "sesame")
+    assert told() == f"{words} (from PGPASSWORD of the environment, as {unset})"
+    assert told("/run/password") == f"{words} (from log_password_file)"
+
+
 def test_a_password_stands_in_no_setting_and_in_no_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(LogStoreError, match="log_password_file") as refused:
