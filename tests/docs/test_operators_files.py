@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from fasttree.command.settings.reading import SECTION_CLASSES, faults_of
-from services.shared.config.sections import fields_of
+from services.coordinator.settings import CoordinatorSettings
+from services.pusher.settings import PusherSettings
+from services.shared.config.load import load_settings
+from services.shared.config.sections import ClusterSettings, fields_of
 from services.shared.serving.process import service_command
 
 ROOT = Path(__file__).parents[2]
@@ -123,3 +126,28 @@ def test_the_settings_file_beside_them_is_good(tmp_path: Path) -> None:
     file.write_text(text.replace("/etc/fasttree/hosts.50201", str(hosts)))
     assert len(UNITS) == 3
     assert faults_of(file, ()) == []
+
+
+def test_the_settings_of_several_coordinators_and_pushers_are_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they stand on the page: one file, and each machine's environment."""
+    page = (ROOT / "docs/operations.md").read_text()
+    part = page.partition("\n### Settings of several coordinators and pushers\n")[2].partition("\n### ")[0]
+    toml, environment = re.findall(r"```(?:toml|sh)\n(.*?)```", part, re.DOTALL)
+    file = tmp_path / "cluster.toml"
+    file.write_text(toml)
+    assert [fault for fault in faults_of(file, (), elsewhere=True) if "coordinator.advertise" not in fault] == []
+    places: dict[str, set[str]] = {"coordinator": set(), "pusher": set()}
+    for machine in ("dtx01", "dtx02", "dtx03"):
+        for line in environment.replace("dtx01", machine).splitlines():
+            monkeypatch.setenv(*line.split("=", 1))
+        assert faults_of(file, (), elsewhere=True) == []
+        coordinator = load_settings(CoordinatorSettings, "coordinator", file, {})
+        pusher = load_settings(PusherSettings, "pusher", file, {})
+        assert (coordinator.store, pusher.log.log_store, pusher.turns.takes_turns) == ("postgresql", "postgresql", True)
+        places["coordinator"].add(coordinator.told_address)
+        places["pusher"].add(pusher.own_address)
+    cluster = load_settings(ClusterSettings, "cluster", file, {})
+    assert places["coordinator"] == set(cluster.coordinator.split(","))
+    assert ",".join(sorted(places["pusher"])) in part
