@@ -122,7 +122,7 @@ class Count:
         self.duplicates = 0
         self.refused = 0
         #: In the log, where no node said in time that it has it.
-        self.unconfirmed = 0
+        self.not_confirmed = 0
         #: Of new ones. Of those that were known the pusher tells it as far as it still knows: no number of anything.
         self.outcomes: dict[str, int] = {}
         self._to_look_at: set[str] = set()
@@ -137,7 +137,7 @@ class Count:
         outcome = OUTCOMES.get(receipt.outcome, "")
         self._to_look_at.add(outcome)
         if receipt.code:
-            self.unconfirmed += receipt.position > 0
+            self.not_confirmed += receipt.position > 0
             self.refused += receipt.position == 0
         elif receipt.duplicate:
             self.duplicates += 1
@@ -154,12 +154,12 @@ class Count:
 
     def problems(self) -> dict[str, int]:
         """How many are not as they should be, by what they are; none where all are."""
-        counts = {"refused": self.refused, "not confirmed": self.unconfirmed}
+        counts = {"refused": self.refused, "not confirmed": self.not_confirmed}
         return {what: number for what, number in counts.items() if number}
 
     def text(self) -> str:
         text = f"pushed {counted(self.all, 'update')}"
-        new = f"{self.all - self.duplicates - self.unconfirmed - self.refused} new"
+        new = f"{self.all - self.duplicates - self.not_confirmed - self.refused} new"
         outcomes = ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items()))
         parts = [f"{new} ({outcomes})" if outcomes else new]
         parts += [f"{self.duplicates} known already"] if self.duplicates else []
