@@ -17,7 +17,11 @@ def coordinator_metrics(runner: CoreRunner, servicer: CoordinatorServicer) -> Me
     metrics.gauge("has_primary", "1 while there is a primary.", lambda: bool(core.seat.primary))
     metrics.counter("heartbeats", "Heartbeats received.", lambda: servicer.heartbeats_received)
     metrics.counter("elections", "Elections won.", lambda: counts["elections"])
-    metrics.counter("refusals", "Heartbeats of a second process of one name.", lambda: counts["refusals"])
+    metrics.counter(
+        "refusals",
+        "Heartbeats of a second process of one name.",
+        lambda: counts["refusals"] + servicer.pushers_refused,
+    )
     metrics.counter("write_failures", "Writes to the store that failed.", lambda: counts["write_failures"])
     metrics.gauge_by(
         "node",

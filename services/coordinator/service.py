@@ -14,12 +14,13 @@ from services.coordinator.election.runner import CoreRunner
 from services.coordinator.pushers.runner import PusherElectionRunner
 from services.coordinator.pushers.service import PusherCalls
 from services.coordinator.settings import CoordinatorSettings
-from services.coordinator.view import cluster_message
+from services.coordinator.view import cluster_message, tell_second_processes
 from services.shared.domain.addresses import NODE_NAME_FORM, address_problem, is_node_name
 from services.shared.domain.sentences import counted, quoted
 from services.shared.security.guard import name_problem, principals_of
 from services.shared.serving.errors import (
     AbortedError,
+    AlreadyExistsError,
     FailedPreconditionError,
     InvalidArgumentError,
     PermissionDeniedError,
@@ -92,6 +93,10 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         #: Each node's newest heartbeat that was taken, by name.
         self._heartbeats: dict[str, coordinator_pb2.KeepAliveRequest] = {}
         self._stopping = False
+        #: When a second process of a pusher's name was refused last, by that name.
+        self._second_pushers: dict[str, float] = {}
+        #: Streams of such processes that were refused since the start.
+        self.pushers_refused = 0
         #: Heartbeats received since the start.
         self.heartbeats_received = 0
 
@@ -112,6 +117,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
             self._settings.told_address,
         )
         self._pushers.describe(view)
+        tell_second_processes(view, self._second_pushers, self._runner.now())
         return view
 
     # ---- pushers -----------------------------------------------------------------------------------------------------
@@ -119,8 +125,13 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def KeepPusher(
         self, request_iterator: AsyncIterator[coordinator_pb2.KeepPusherRequest], context: Any
     ) -> AsyncIterator[coordinator_pb2.KeepPusherResponse]:
-        async for answer in self._pushers.keep(request_iterator, context):
-            yield answer
+        try:
+            async for answer in self._pushers.keep(request_iterator, context):
+                yield answer
+        except AlreadyExistsError as error:
+            self.pushers_refused += 1
+            self._second_pushers[error.value] = self._runner.now()
+            raise
 
     async def SwitchoverPusher(
         self, request: coordinator_pb2.SwitchoverPusherRequest, context: Any

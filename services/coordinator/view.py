@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,6 +16,11 @@ from services.coordinator.election.seat import SeatState
 from services.shared.own_version import own_version
 from services.shared.security.audit.log import audit_problem
 from services.shared.security.own import certificate_expires, security_problem
+
+#: In the note of a pusher, while another process says that it is that one.
+SECOND_PROCESS = "another process asks for its name and is refused: end it, or set another pusher.name there"
+#: For so long after it did so last, in seconds.
+_SECOND_PROCESS_TOLD_S = 5.0
 
 
 def cluster_message(
@@ -53,6 +59,14 @@ def cluster_message(
         certificate_expires=certificate_expires(),
         security_problem=security_problem(),
     )
+
+
+def tell_second_processes(view: coordinator_pb2.Cluster, refused_at: Mapping[str, float], now_s: float) -> None:
+    """Puts into the notes of pushers that other processes ask for their names. `refused_at`: when the last one was
+    refused, by the pusher's name; each tries again all the time."""
+    for pusher in view.pushers:
+        if now_s - refused_at.get(pusher.name, -math.inf) < _SECOND_PROCESS_TOLD_S:
+            pusher.status.note = "; ".join(filter(None, (pusher.status.note, SECOND_PROCESS)))
 
 
 def _node(

@@ -11,6 +11,7 @@ import pytest
 
 from fasttree.v1 import coordinator_pb2
 from services.coordinator.election.events import Recorded
+from services.coordinator.view import SECOND_PROCESS
 from tests.coordinator.test_service import DEADLINE_S, Stage
 from tests.waiting import until
 
@@ -155,5 +156,11 @@ async def test_a_name_belongs_to_the_process_that_lives(stage: Stage, caplog: py
             await PusherBeats(stage.stub, "p1", incarnation="p1-2").beat()
         assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
     assert sum("another process holds the name p1" in line for line in caplog.messages) == 1
+    # Who asks for the cluster is told, and the figures are, for as long as it goes on.
+    (told,) = (await stage.cluster()).pushers
+    assert told.status.note == SECOND_PROCESS
+    assert stage.coordinator.servicer.pushers_refused == 3
     stage.clock.turn(1.1)
     await PusherBeats(stage.stub, "p1", incarnation="p1-3").beat()
+    stage.clock.turn(4.0)
+    assert [pusher.status.note for pusher in (await stage.cluster()).pushers] == [""]
