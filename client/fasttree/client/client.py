@@ -25,7 +25,7 @@ from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.calls.tokens import TokenFile
 from fasttree.client.cluster import get_cluster, watch_cluster
 from fasttree.client.endpoints import Endpoints, NodeEndpoint
-from fasttree.client.errors import EndpointsError, call_error
+from fasttree.client.errors import CallError, EndpointsError, call_error
 from fasttree.client.imports import Upload, UploadOptions, watch_import
 from fasttree.client.messages import Messages
 from fasttree.client.push import Push, PushOptions, Updates
@@ -190,6 +190,11 @@ class Client:
         request = pusher_pb2.GetPusherRequest()
         return await self._ask_pusher("GetPusher", lambda stub, left_s: stub.GetPusher(request, timeout=left_s))
 
+    async def get_each_pusher(self, timeout_s: float) -> dict[str, pusher_pb2.GetPusherResponse | CallError]:
+        """What each pusher of the endpoints says, or why not, by its address; asked at one time, once, for so long."""
+        request = pusher_pb2.GetPusherRequest()
+        return await self._pusher().of_each("GetPusher", lambda stub: stub.GetPusher(request, timeout=timeout_s))
+
     async def skip_update(self, position: int, reason: str, *, force: bool = False) -> pusher_pb2.SkipUpdateResponse:
         """No node takes that update any more: each rejects it with the reason. `force`: although a node has taken it.
 
@@ -261,6 +266,12 @@ class Client:
         it was told last: `standby` is not empty then, and `observed_at` says of when it is."""
         return await get_cluster(self._coordinator(), self._retries)
 
+    async def get_each_cluster(self, timeout_s: float) -> dict[str, coordinator_pb2.Cluster | CallError]:
+        """The same by each coordinator of the endpoints, as `get_each_pusher`."""
+        request = coordinator_pb2.GetClusterRequest()
+        said = await self._coordinator().of_each("GetCluster", lambda stub: stub.GetCluster(request, timeout=timeout_s))
+        return {at: answer if isinstance(answer, CallError) else answer.cluster for at, answer in said.items()}
+
     async def nodes(self) -> tuple[NodeEndpoint, ...]:
         """Every node: those of the endpoints, and those whose lease runs that only the coordinator knows, as where some
         were added since. Of both, the endpoints' addresses: by them this program reaches a node. Raises CallError.
@@ -320,32 +331,24 @@ class Client:
 
     async def get_node(self, instant_address: str) -> treenode_pb2.GetNodeResponse:
         """Where a node stands, by its instant port's address."""
-        return await with_retries(
-            lambda left_s: self._node(instant_address).GetNode(treenode_pb2.GetNodeRequest(), timeout=left_s),
-            self._retries,
-            called="GetNode",
-            address=instant_address,
+        request = treenode_pb2.GetNodeRequest()
+        return await self._ask_node(
+            "GetNode", instant_address, lambda stub, left_s: stub.GetNode(request, timeout=left_s)
         )
 
     async def get_update_fate(self, instant_address: str, position: int) -> treenode_pb2.UpdateFate.ValueType:
         """What became of an update on one node, by its position."""
         request = treenode_pb2.GetUpdateFateRequest(position=position)
-        answer: treenode_pb2.GetUpdateFateResponse = await with_retries(
-            lambda left_s: self._node(instant_address).GetUpdateFate(request, timeout=left_s),
-            self._retries,
-            called="GetUpdateFate",
-            address=instant_address,
+        answer = await self._ask_node(
+            "GetUpdateFate", instant_address, lambda stub, left_s: stub.GetUpdateFate(request, timeout=left_s)
         )
         return answer.fate
 
     async def get_digest(self, instant_address: str, position: int = 0) -> treenode_pb2.GetDigestResponse:
         """A node's digest at an exact position (0: where it is); waits until it is there. OutOfRangeError: too old."""
         request = treenode_pb2.GetDigestRequest(position=position)
-        return await with_retries(
-            lambda left_s: self._node(instant_address).GetDigest(request, timeout=left_s),
-            self._retries,
-            called="GetDigest",
-            address=instant_address,
+        return await self._ask_node(
+            "GetDigest", instant_address, lambda stub, left_s: stub.GetDigest(request, timeout=left_s)
         )
 
     async def list_leg_digests(
@@ -353,11 +356,21 @@ class Client:
     ) -> treenode_pb2.ListLegDigestsResponse:
         """Digests of a member and a page of its legs (empty: of the roots); a token goes on at any node."""
         request = treenode_pb2.ListLegDigestsRequest(member_id=member_id, page_size=page_size, page_token=page_token)
+        return await self._ask_node(
+            "ListLegDigests", instant_address, lambda stub, left_s: stub.ListLegDigests(request, timeout=left_s)
+        )
+
+    async def _ask_node(
+        self,
+        called: str,
+        address: str,
+        ask: Callable[[treenode_pb2_grpc.TreeNodeServiceAsyncStub, float], Awaitable[Answer]],
+    ) -> Answer:
         return await with_retries(
-            lambda left_s: self._node(instant_address).ListLegDigests(request, timeout=left_s),
+            lambda left_s: ask(treenode_pb2_grpc.TreeNodeServiceStub(self._channels.to(address)), left_s),
             self._retries,
-            called="ListLegDigests",
-            address=instant_address,
+            called=called,
+            address=address,
         )
 
     def _address(self, part: str) -> str:
@@ -384,6 +397,3 @@ class Client:
             addresses = self._address("coordinator")
             self._coordinators = Servers(self._channels, addresses, coordinator_pb2_grpc.CoordinatorServiceStub)
         return self._coordinators
-
-    def _node(self, instant_address: str) -> treenode_pb2_grpc.TreeNodeServiceAsyncStub:
-        return treenode_pb2_grpc.TreeNodeServiceStub(self._channels.to(instant_address))

@@ -45,6 +45,8 @@ class CallError(FastTreeClientError):
     """A call that ended with a gRPC status other than OK."""
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
+    #: Why nobody was reached, in a few words; empty where a server wrote the status.
+    unreached: str = ""
 
 
 class NotFoundError(CallError):
@@ -215,18 +217,21 @@ def call_error(error: grpc.aio.AioRpcError, called: str, address: str) -> CallEr
     """The named error for a gRPC status; `called` and `address` say what was asked of whom."""
     kind = _BY_CODE.get(error.code(), CallError)
     text = _one_line(error.details() or "")
-    reason = field = value = ""
+    reason = field = value = unreached = ""
     if (info := error_info(error)) is not None:
         reason, field, value = info.reason, info.metadata.get("field", ""), info.metadata.get("value", "")
     if kind is UnavailableError and not has_details(error):
         text = _TRIED.sub("", text)
-        text = tls_words(text) or text or "no connection"
-        text = f"nobody answers at {address} ({text}); is the cluster up?"
+        unreached = tls_words(text) or text or "no connection"
+        text = f"nobody answers at {address} ({unreached}); is the cluster up?"
     elif kind is DeadlineExceededError and not has_details(error):
+        unreached = "no answer in time"
         text = f"no answer from {address} in time; ask again, or allow more with a longer timeout"
     elif kind is CallError:
         text = f"{called} at {address} failed with {error.code().name}: {text or 'no reason given'}"
-    return kind(text or f"{called} at {address}: {error.code().name}", reason=reason, field=field, value=value)
+    told = kind(text or f"{called} at {address}: {error.code().name}", reason=reason, field=field, value=value)
+    told.unreached = unreached
+    return told
 
 
 def member_unknown(member_id: str) -> NotFoundError:

@@ -17,7 +17,7 @@ from fasttree.command.doctor.mends import mend_of
 
 RULES = Path(__file__).parents[3] / "deploy" / "alerts" / "fasttree.rules.yml"
 _SIMPLE = re.compile(r"(fasttree_\w+) (<|>|==) ([\d.e]+)")
-#: What `fasttree status` tells, by its own answers; and the day's warning of what a week's is of.
+#: What `fasttree status` tells, and the nodes, by their own answers; and the day's warning of what a week's is of.
 _TOLD_BY_STATUS = {
     "FastTreeNoPrimary",
     "FastTreeElectionsPaused",
@@ -25,6 +25,7 @@ _TOLD_BY_STATUS = {
     "FastTreePushesRefused",
     "FastTreePusherUnfit",
     "FastTreeLogDamaged",
+    "FastTreeLogRefused",
     "FastTreeImportRefused",
     "FastTreeNodesDiffer",
     "FastTreeImportUnknown",

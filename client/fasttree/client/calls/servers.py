@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 import grpc
 
 from fasttree.client.calls.channels import Channels
-from fasttree.client.calls.retries import Retries, may_retry, with_retries
-from fasttree.client.errors import error_info
+from fasttree.client.calls.retries import Retries, heed_cancellation, may_retry, with_retries
+from fasttree.client.errors import CallError, call_error, error_info
 
 Stub = TypeVar("Stub")
 Answer = TypeVar("Answer")
@@ -122,6 +122,19 @@ class Servers(Generic[Stub]):
                 return []
 
         return [answer for found in await asyncio.gather(*map(answer_of, others)) for answer in found]
+
+    async def of_each(self, called: str, ask: Callable[[Stub], Awaitable[Answer]]) -> dict[str, Answer | CallError]:
+        """What each of them says, or why it says nothing, by its address; all are asked at one time, and once."""
+
+        async def said_at(address: str) -> Answer | CallError:
+            try:
+                return await ask(self._stub(self._channels.to(address)))
+            except grpc.aio.AioRpcError as error:
+                heed_cancellation()
+                return call_error(error, called, address)
+
+        addresses = dict.fromkeys(self._addresses)
+        return dict(zip(addresses, await asyncio.gather(*map(said_at, addresses)), strict=True))
 
     def may_retry(self, error: grpc.aio.AioRpcError) -> bool:
         """Whether a read may be made again after this, here or at another one."""

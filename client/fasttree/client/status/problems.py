@@ -14,12 +14,17 @@ from typing import TypedDict
 from fasttree.client.status.cluster import ClusterJson, DifferenceJson
 from fasttree.client.status.nodes import NodeJson
 from fasttree.client.status.pushers import PusherJson
+from fasttree.client.status.servers import ServerJson
 
+#: The mend of what a service says with the mend in it.
+AS_IT_SAYS = "as it says"
 #: As the alerts of certificates have it: soon over, and nearly over.
 CERTIFICATE_SOON_S = 604_800.0
 CERTIFICATE_OVER_S = 86_400.0
 #: In the note of a coordinator whose disk does not take its record; its primary stays.
 _NOT_WRITTEN = "cannot write its state"
+#: In the note of a pusher whose name a second process asks for.
+_NAME_TAKEN = "another process asks for its name"
 #: A node that lacks more than this is said to lag. Few updates are under way at any moment.
 LAG_UPDATES = 10_000
 
@@ -40,6 +45,8 @@ class Problem:
     alert: str
     #: It does not heal by itself, or nobody answers.
     fault: bool = False
+    #: The way out, where more is known of it than the alert's row says, or the text has it; empty: that row.
+    mend: str = ""
 
     def json(self) -> ProblemJson:
         """As JSON has it."""
@@ -91,7 +98,8 @@ def _faults(content: ClusterJson) -> Iterator[Problem]:
     if log["damage"]:
         yield Problem(text=log["damage"], alert="FastTreeLogDamaged", fault=True)
     if log["closed"] and log["closed"] != log["damage"]:
-        yield Problem(text=f"no pushes are taken: {log['closed']}", alert="FastTreePushesRefused", fault=True)
+        text = f"no pushes are taken: {log['closed']}"
+        yield Problem(text=text, alert="FastTreePushesRefused", fault=True, mend=AS_IT_SAYS)
 
 
 def _of_unfit(pushers: list[PusherJson]) -> Iterator[Problem]:
@@ -103,7 +111,38 @@ def _of_unfit(pushers: list[PusherJson]) -> Iterator[Problem]:
     is_fault = all(each["state"] != "active" for each in pushers)
     for note, names in by_note.items():
         text = f"{', '.join(names)} can't be active: {note}"
-        yield Problem(text=text, alert="FastTreePusherUnfit", fault=is_fault)
+        yield Problem(text=text, alert="FastTreePusherUnfit", fault=is_fault, mend=AS_IT_SAYS)
+
+
+def server_problems(
+    coordinators: list[ServerJson], pushers_not_named: list[ServerJson], *, has_view: bool
+) -> Iterator[Problem]:
+    """Of those of the client's lists; of a list of one, whether it answers is told by who asked. `has_view`: of several
+    coordinators one said how the cluster is, or was; where none did, that is the fault."""
+    active = [each["address"] for each in coordinators if each["state"] == "active"]
+    if len(active) > 1:
+        text = f"{' and '.join(active)} both say that they are the active coordinator"
+        mend = "have all coordinators keep one record: the same coordinator.store, at one place"
+        yield Problem(text=text, alert="", fault=True, mend=mend)
+    for each in coordinators if len(coordinators) > 1 else ():
+        if each["state"] == "not reached":
+            text = f"the coordinator at {each['address']} can't be reached: {each['note']}"
+            mend = "start it there, or look at its log; else it is the way from here: its address, a firewall"
+            yield Problem(text=text, alert="FastTreeServiceDown", fault=has_view and not active, mend=mend)
+        elif each["state"] == "unfit":
+            text = f"the coordinator at {each['address']} {each['note']}"
+            mend = "its way to the store, or the store itself: until then its turn does not come"
+            yield Problem(text=text, alert="", fault=has_view and not active, mend=mend)
+    for each in pushers_not_named if has_view else ():
+        if each["state"] == "not reached":
+            why = f"nor can it be reached from here: {each['note']}"
+            text = f"the coordinator has not heard the pusher at {each['address']}, {why}"
+            mend = "start it there, or look at its log; or take its address out of the endpoints file"
+        else:
+            says = f": {each['note']}" if each["note"] else ""
+            text = f"the coordinator has not heard the pusher at {each['address']}, which answers{says}"
+            mend = "its log says why: the coordinators that it is told of (cluster.coordinator), and its pusher.name"
+        yield Problem(text=text, alert="FastTreeServiceDown", mend=mend)
 
 
 def _difference_text(difference: DifferenceJson) -> str:
@@ -122,6 +161,13 @@ def _looks(content: ClusterJson) -> Iterator[Problem]:
     if content["paused"]:
         text = "elections are paused: a primary that fails is not replaced until `fasttree resume`"
         yield Problem(text=text, alert="FastTreeElectionsPaused")
+    for each in content["pushers"]:
+        if _NAME_TAKEN in each["note"]:
+            text = f"the pusher {each['pusher']}: {each['note']}"
+            yield Problem(text=text, alert="FastTreeNameTakenTwice", mend=AS_IT_SAYS)
+        if each["state"] == "silent":
+            text = f"the pusher {each['pusher']} has been silent for {each['silent_ms'] / 1_000:.0f} s"
+            yield Problem(text=text, alert="FastTreeServiceDown")
     ready = [node["node"] for node in content["nodes"] if node["state"] in ("primary", "passive")]
     for node in content["nodes"]:
         yield from _of_node(node)

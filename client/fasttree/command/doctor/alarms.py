@@ -52,16 +52,14 @@ _ROOM = "{room} free on the disk of its state"
 _ALMOST_FULL = "FastTreeDiskAlmostFull"
 _HELD = "a heartbeat waited {value:.2f} s for its event loop in the last minute"
 _UNFIT = "the store of import files can't be used: imports are not taken"
-_REFUSES = "it refuses the pusher, whose log is not its own, and serves on"
 
-#: What `fasttree status` tells already (who is primary, lag, digests, imports, halts, pauses, certificates) is not told
-#: again.
+#: What `fasttree status` tells already (who is primary, lag, digests, imports, halts, pauses, certificates), and why a
+#: node refuses the pusher, which it says itself, is not told again.
 ALARMS = (
     Alarm("fasttree_pusher_disk_free_bytes", "<", DISK_FREE_BYTES, _ALMOST_FULL, _ROOM),
     Alarm("fasttree_node_disk_free_bytes", "<", DISK_FREE_BYTES, _ALMOST_FULL, _ROOM),
     Alarm("fasttree_coordinator_disk_free_bytes", "<", 1e9, _ALMOST_FULL, _ROOM),
     Alarm("fasttree_pusher_import_store_unfit", "==", 1, "FastTreeImportStoreUnfit", _UNFIT),
-    Alarm("fasttree_node_pusher_refused", "==", 1, "FastTreeLogRefused", _REFUSES),
     Alarm(
         "fasttree_node_lag_seconds", ">", 30, "FastTreeNodeLagsLong", "it has lacked updates for {value:.0f} s", False
     ),

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fasttree.client import CallError, Client, FastTreeClientError
 from fasttree.client.calls.channels import Channels
 from fasttree.client.calls.pages import PageError, Pages
+from fasttree.client.status.problems import AS_IT_SAYS
 from fasttree.command.doctor.alarms import ringing, versions_of
 from fasttree.command.doctor.findings import Finding
 from fasttree.command.doctor.machine import installed_versions
@@ -23,7 +24,7 @@ _HEALTH_S = 3.0
 async def standing(seen: Seen) -> AsyncIterator[Finding]:
     """All that `fasttree status` and the console tell."""
     for problem in seen.found:
-        mend = mend_of(problem.alert) if problem.alert else MAY_NOT
+        mend = problem.mend or (mend_of(problem.alert) if problem.alert else MAY_NOT)
         yield Finding(check="cluster", text=problem.text, mend=mend, alert=problem.alert, fault=problem.fault)
     stored = seen.content["stored_snapshots"]
     by_problem: dict[str, list[str]] = {}
@@ -40,7 +41,7 @@ async def standing(seen: Seen) -> AsyncIterator[Finding]:
 
 
 async def nodes(client: Client, seen: Seen) -> AsyncIterator[Finding]:
-    """Each answers from here, on the port that the pusher uses."""
+    """Each answers from here, on the port that the pusher uses, and takes what the pusher sends."""
     places = {node["node"]: node["instant"] for node in seen.content["nodes"] if node.get("instant")}
     places |= {node.name: node.instant for node in client.endpoints.nodes if node.instant}
     answers = await asyncio.gather(*map(client.get_node, places.values()), return_exceptions=True)
@@ -53,6 +54,9 @@ async def nodes(client: Client, seen: Seen) -> AsyncIterator[Finding]:
             yield Finding(check="nodes", text=text, mend=mend_of("FastTreeServiceDown"), alert="FastTreeServiceDown")
         elif isinstance(answer, BaseException):
             raise answer
+        elif answer.refused_reason:
+            text = f"{name} refuses the pusher, and serves on: {answer.refused_reason}"
+            yield Finding(check="nodes", text=text, mend=AS_IT_SAYS, alert="FastTreeLogRefused")
 
 
 async def vip(client: Client) -> AsyncIterator[Finding]:

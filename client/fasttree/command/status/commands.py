@@ -19,7 +19,7 @@ from fasttree.command.status.shown import status_lines
 @rounds_options
 @common_options
 def status(session: Session, watch: bool, every_s: float | None, count: int | None) -> None:
-    """Nodes with role, state, epoch, import, position and lag; the log; imports.
+    """Nodes with role, state, epoch, import, position and lag; the log; coordinators and pushers; imports.
 
     Exit code 1 where something heals by nothing but an operator, or a part does not answer; with --watch and --count,
     by the last look. Ctrl-C ends --watch with 130, q with 0.

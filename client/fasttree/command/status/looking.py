@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from fasttree.client import (
     CallError,
@@ -20,10 +20,14 @@ from fasttree.client.calls.servers import STANDBY
 from fasttree.client.calls.tokens import is_here
 from fasttree.client.status.cluster import ClusterJson, status_json
 from fasttree.client.status.nodes import name_nodes, named_json
-from fasttree.client.status.problems import Problem, problems_of
+from fasttree.client.status.problems import Problem, problems_of, server_problems
+from fasttree.client.status.servers import ServerJson, not_named, server_json
 from fasttree.command.processes import last_words
 from fasttree.command.session import CommandError, Session
 from fasttree.command.status import unfinished
+from fasttree.command.status.asking import ask_coordinators, ask_pushers
+
+Answer = TypeVar("Answer")
 
 #: Answers of a part that is there, to one who may not ask it.
 REFUSED = (PermissionDeniedError, UnauthenticatedError)
@@ -34,7 +38,14 @@ CONSOLE_TIMEOUT_S = 1.0
 _NOT_UNDONE = "fasttree_console_drill_not_undone"
 
 
-class StatusJson(ClusterJson):
+class SeenJson(ClusterJson):
+    """A cluster, and how those of the client's lists answer who are to say so."""
+
+    coordinators: list[ServerJson]
+    pushers_not_named: list[ServerJson]
+
+
+class StatusJson(SeenJson):
     """A cluster, and what of it heals by nothing but an operator."""
 
     problems: list[str]
@@ -50,8 +61,7 @@ class WatchedJson(StatusJson):
 class Seen:
     """What one look found."""
 
-    #: As `status_json` has it.
-    content: ClusterJson
+    content: SeenJson
     #: All that is wrong or worth a look: who does not answer, then what the others say.
     found: tuple[Problem, ...]
     has_view: bool
@@ -74,30 +84,41 @@ def status_client(session: Session) -> Client:
 
 
 async def look(session: Session, client: Client) -> Seen:
-    """Asks both at once."""
-    away: list[Problem] = []
-    none_active: list[Problem] = []
-    console = asyncio.create_task(_of_console(client))
-    answers = await asyncio.gather(client.get_cluster(), client.get_pusher(), return_exceptions=True)
-    drills = await console
-    for part, answer in zip(("coordinator", "pusher"), answers, strict=True):
-        if isinstance(answer, REFUSED):
-            away.append(Problem(text=f"{part}: {answer}", alert="", fault=True))
-        elif isinstance(answer, CallError) and part == "pusher" and answer.reason == STANDBY:
-            none_active = [Problem(text=f"{part}: {answer}", alert="FastTreePushesRefused", fault=True)]
-        elif isinstance(answer, (CallError, EndpointsError)):
-            away.append(_away(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}"))
-        elif isinstance(answer, BaseException):
-            raise answer
-    view, pusher = (None if isinstance(answer, BaseException) else answer for answer in answers)
-    content = status_json(view, pusher)  # type: ignore[arg-type]  # gather's two types, told apart above
-    name_nodes(content["nodes"], client.endpoints.nodes)
+    """Asks all at once."""
+    timeout_s = min(session.timeout_s, STATUS_TIMEOUT_S)
+    coordinators, pushers, drills = await asyncio.gather(
+        ask_coordinators(client, timeout_s), ask_pushers(client, timeout_s), _of_console(client)
+    )
+    view, away, _ = _told(session, "coordinator", coordinators.answer)
+    pusher, pusher_away, none_active = _told(session, "pusher", pushers.answer)
+    cluster = status_json(view, pusher)
+    name_nodes(cluster["nodes"], client.endpoints.nodes)
     if view is None and pusher is None:
-        content["nodes"] = [named_json(node) for node in client.endpoints.nodes]
-    if any(each["state"] == "unfit" for each in content["pushers"]):
+        cluster["nodes"] = [named_json(node) for node in client.endpoints.nodes]
+    if any(each["state"] == "unfit" for each in cluster["pushers"]):
         none_active = []  # why, they say themselves
-    found = (*away, *none_active, *drills, *unfinished.problems(session), *problems_of(content))
+    content: SeenJson = {
+        **cluster,
+        "coordinators": [server_json(*said) for said in coordinators.each.items()],
+        "pushers_not_named": not_named(cluster["pushers"], pushers.each),
+    }
+    of_servers = server_problems(content["coordinators"], content["pushers_not_named"], has_view=view is not None)
+    of_cluster = sorted((*problems_of(cluster), *of_servers), key=lambda problem: not problem.fault)
+    found = (*away, *pusher_away, *none_active, *drills, *unfinished.problems(session), *of_cluster)
     return Seen(content=content, found=found, has_view=view is not None, has_pusher=pusher is not None)
+
+
+def _told(
+    session: Session, part: str, answer: Answer | CallError | EndpointsError
+) -> tuple[Answer | None, list[Problem], list[Problem]]:
+    """The answer; that there is none; that none of that kind is active."""
+    if isinstance(answer, REFUSED):
+        return None, [Problem(text=f"{part}: {answer}", alert="", fault=True)], []
+    if isinstance(answer, CallError) and part == "pusher" and answer.reason == STANDBY:
+        return None, [], [Problem(text=f"{part}: {answer}", alert="FastTreePushesRefused", fault=True)]
+    if isinstance(answer, (CallError, EndpointsError)):
+        return None, [_away(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}")], []
+    return answer, [], []
 
 
 async def _of_console(client: Client) -> list[Problem]:

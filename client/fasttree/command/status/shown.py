@@ -9,7 +9,7 @@ from fasttree.client.status.nodes import NodeJson
 from fasttree.command.screen.styled import Line, Style, Text, table_lines
 from fasttree.command.status.log_status import log_lines
 from fasttree.command.status.looking import Seen
-from fasttree.command.status.pushers import pusher_lines
+from fasttree.command.status.pushers import coordinator_lines, not_named_lines, pusher_lines
 from fasttree.command.status.stored import stored_lines
 
 #: What a node's state means to who looks; of any other state: worth a look.
@@ -33,7 +33,11 @@ def status_lines(seen: Seen) -> Iterator[Line]:
             yield [Text(text, Style.LOOK)]
     for text in log_lines(content["log"]) if content["log"] is not None else ():
         yield [Text(text)]
+    for text in coordinator_lines(content["coordinators"]):
+        yield [Text(text)]
     for text in pusher_lines(content["pushers"]):
+        yield [Text(text)]
+    for text in not_named_lines(content["pushers_not_named"], has_view=seen.has_view):
         yield [Text(text)]
     for text in stored_lines(content["stored_snapshots"]):
         yield [Text(text)]
