@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,10 @@ def texts(state: dict[str, Any]) -> str:
 async def test_it_shows_what_the_command_prints(cluster: FakeCluster, console: Asking, tmp_path: Any) -> None:
     async def known() -> bool:
         _, state = await console.get("/api/state")
-        return bool(state["status"]["log"]) and len(state["holds"]) == 2
+        status = state["status"]
+        return bool(status["log"] and status["coordinators"]) and len(state["holds"]) == 2
 
-    await until(known, "both answers")
+    await until(known, "all answers")
     _, state = await console.get("/api/state")
     printed = (await FastTree(tmp_path, cluster.endpoints)("status", "--json")).json
     faults = [problem["text"] for problem in state["problems"] if problem["fault"]]
@@ -150,3 +152,16 @@ async def test_the_graph_has_a_step_for_each_look(console: Asking) -> None:
                 if len(steps) >= 5:
                     break
     assert [step["at"] for step in steps] == sorted({step["at"] for step in steps})
+
+
+async def test_each_of_several_coordinators_and_pushers_is_shown(cluster: FakeCluster) -> None:
+    """As the command shows them: who is away says nothing by itself."""
+    active, pusher = cluster.coordinator.address, cluster.pusher.address
+    cluster.coordinator.cluster.pushers.add(name="p1", address=pusher, alive=True)
+    cluster.endpoints = replace(cluster.endpoints, coordinator=f"{active},127.0.0.1:1", pusher=f"127.0.0.1:1,{pusher}")
+    async with running_console(cluster) as console, console.session.get("/api/events") as answer:
+        state = await state_where(answer, lambda state: state["status"]["pushers_not_named"])
+        assert [each["state"] for each in state["status"]["coordinators"]] == ["active", "not reached"]
+        assert [each["address"] for each in state["status"]["pushers_not_named"]] == ["127.0.0.1:1"]
+        assert "the coordinator at 127.0.0.1:1 can't be reached: Connection refused" in texts(state)
+        assert "the coordinator has not heard the pusher at 127.0.0.1:1, nor can it be reached" in texts(state)

@@ -14,6 +14,7 @@ from bench.cluster.cluster import free_port
 from bench.rivals.postgres_replicas import ReplicatedPostgres, replicated_postgres
 from bench.servers.etcd_members import running_etcd
 from fasttree.client import Client, Endpoints
+from fasttree.client.status.servers import server_json
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.app import start_one_of_several
 from services.coordinator.leadership.leadership import State
@@ -124,6 +125,12 @@ async def test_postgresql_is_lost_and_a_standby_promoted(promotable: ReplicatedP
 
         promotable.kill("primary")
         await until(lambda: acting() == 0, "the active one to step down, since it can't write")
+
+        async def both_are_told() -> bool:
+            said = await client.get_each_cluster(1.0)
+            return [server_json(*each)["state"] for each in said.items()] == ["unfit", "unfit"]
+
+        await until(both_are_told, "both to say that they can't see which one is active")
         promotable.promote("standby1")
         await until(lambda: acting() == 1, "one to act again")
         assert (await client.get_cluster()).paused

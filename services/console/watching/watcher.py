@@ -7,16 +7,21 @@ said to be away: what was last known of it is not shown as if it were so now.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from fasttree.client import CallError, Client, FastTreeClientError
 from fasttree.client.status.cluster import status_json
-from fasttree.client.status.problems import Problem, problems_of
+from fasttree.client.status.problems import Problem, problems_of, server_problems
+from fasttree.client.status.servers import servers_json
 from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2
 from services.console.settings import WatchSettings
 from services.console.watching.history import Changes, LagHistory
+
+#: What each of several servers has to answer in, in seconds.
+_EACH_S = 1.0
 
 
 def _wall_ms() -> int:
@@ -33,6 +38,9 @@ class Watcher:
         self._view: coordinator_pb2.Cluster | None = None
         self._pusher: pusher_pb2.GetPusherResponse | None = None
         self._nodes: dict[str, treenode_pb2.GetNodeResponse] = {}
+        #: What each of several coordinators said, and each of several pushers, by its address.
+        self._coordinators: dict[str, coordinator_pb2.Cluster | CallError] = {}
+        self._pushers: dict[str, pusher_pb2.GetPusherResponse | CallError] = {}
         self._problems: dict[str, Problem] = {}
         #: What is known to other parts of the console.
         self.further: Callable[[], Iterable[Problem]] = tuple
@@ -53,7 +61,8 @@ class Watcher:
     async def run(self) -> None:
         """Until it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for work in (self._watch(), self._ask_coordinator(), self._ask_pusher(), self._ask_nodes()):
+            asking = (self._ask_coordinator(), self._ask_pusher(), self._ask_each(), self._ask_nodes())
+            for work in (self._watch(), *asking):
                 tasks.create_task(work)
 
     async def news(self) -> AsyncIterator[None]:
@@ -66,10 +75,13 @@ class Watcher:
     def state(self) -> dict[str, Any]:
         """All that the page of the cluster shows, but the graph."""
         status = status_json(self._view, self._pusher)
-        problems = [*self._problems.values(), *self.further(), *problems_of(status)]
+        servers = servers_json(status["pushers"], self._coordinators, self._pushers)
+        of_servers = server_problems(servers, has_view=self._view is not None)
+        of_cluster = sorted((*problems_of(status), *of_servers), key=lambda problem: not problem.fault)
+        problems = [*self._problems.values(), *self.further(), *of_cluster]
         return {
             "at": self._wall_ms(),
-            "status": status,
+            "status": {**status, **servers},
             "problems": [problem.json() for problem in problems],
             "software": {
                 part: answer.software_version
@@ -124,6 +136,16 @@ class Watcher:
                 self._away("pusher", error)
             self.lag.note(self._wall_ms(), self._pusher)
             await asyncio.sleep(self._settings.poll_s)
+
+    async def _ask_each(self) -> None:
+        """Who stands by says nothing by itself, and who is away neither."""
+        while True:
+            with contextlib.suppress(FastTreeClientError):  # told by who asks the active one
+                self._coordinators = await self._client.get_each_cluster(_EACH_S)
+            with contextlib.suppress(FastTreeClientError):
+                self._pushers = await self._client.get_each_pusher(_EACH_S)
+            self._tell()
+            await asyncio.sleep(self._settings.node_poll_s)
 
     async def _ask_nodes(self) -> None:
         while True:

@@ -14,7 +14,7 @@ from typing import TypedDict
 from fasttree.client.status.cluster import ClusterJson, DifferenceJson
 from fasttree.client.status.nodes import NodeJson
 from fasttree.client.status.pushers import PusherJson
-from fasttree.client.status.servers import ServerJson
+from fasttree.client.status.servers import ServersJson
 
 #: The mend of what a service says with the mend in it.
 AS_IT_SAYS = "as it says"
@@ -114,11 +114,10 @@ def _of_unfit(pushers: list[PusherJson]) -> Iterator[Problem]:
         yield Problem(text=text, alert="FastTreePusherUnfit", fault=is_fault, mend=AS_IT_SAYS)
 
 
-def server_problems(
-    coordinators: list[ServerJson], pushers_not_named: list[ServerJson], *, has_view: bool
-) -> Iterator[Problem]:
+def server_problems(servers: ServersJson, *, has_view: bool) -> Iterator[Problem]:
     """Of those of the client's lists; of a list of one, whether it answers is told by who asked. `has_view`: of several
     coordinators one said how the cluster is, or was; where none did, that is the fault."""
+    coordinators, pushers_not_named = servers["coordinators"], servers["pushers_not_named"]
     active = [each["address"] for each in coordinators if each["state"] == "active"]
     if len(active) > 1:
         text = f"{' and '.join(active)} both say that they are the active coordinator"

@@ -41,7 +41,26 @@ def server_json(address: str, said: coordinator_pb2.Cluster | pusher_pb2.GetPush
     return {"address": address, "state": state, "note": _SAYS.sub("", standing, count=1)}
 
 
-def not_named(
+class ServersJson(TypedDict):
+    """Each coordinator of a client's list; the pushers of its list that the coordinator does not name."""
+
+    coordinators: list[ServerJson]
+    pushers_not_named: list[ServerJson]
+
+
+def servers_json(
+    pushers: list[PusherJson],
+    coordinators: Mapping[str, coordinator_pb2.Cluster | CallError],
+    listed_pushers: Mapping[str, pusher_pb2.GetPusherResponse | CallError],
+) -> ServersJson:
+    """`pushers`: those that the coordinator names. The others: what each of a list said, by its address."""
+    return {
+        "coordinators": [server_json(*said) for said in coordinators.items()],
+        "pushers_not_named": _not_named(pushers, listed_pushers),
+    }
+
+
+def _not_named(
     pushers: list[PusherJson], said: Mapping[str, pusher_pb2.GetPusherResponse | CallError]
 ) -> list[ServerJson]:
     """Those of a list that the coordinator does not name among its pushers: none of the coordinators has heard them, or

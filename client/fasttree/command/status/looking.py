@@ -21,7 +21,7 @@ from fasttree.client.calls.tokens import is_here
 from fasttree.client.status.cluster import ClusterJson, status_json
 from fasttree.client.status.nodes import name_nodes, named_json
 from fasttree.client.status.problems import Problem, problems_of, server_problems
-from fasttree.client.status.servers import ServerJson, not_named, server_json
+from fasttree.client.status.servers import ServersJson, servers_json
 from fasttree.command.processes import last_words
 from fasttree.command.session import CommandError, Session
 from fasttree.command.status import unfinished
@@ -38,11 +38,8 @@ CONSOLE_TIMEOUT_S = 1.0
 _NOT_UNDONE = "fasttree_console_drill_not_undone"
 
 
-class SeenJson(ClusterJson):
-    """A cluster, and how those of the client's lists answer who are to say so."""
-
-    coordinators: list[ServerJson]
-    pushers_not_named: list[ServerJson]
+class SeenJson(ClusterJson, ServersJson):
+    """A cluster, and how those answer who are to say so."""
 
 
 class StatusJson(SeenJson):
@@ -97,13 +94,10 @@ async def look(session: Session, client: Client) -> Seen:
         cluster["nodes"] = [named_json(node) for node in client.endpoints.nodes]
     if any(each["state"] == "unfit" for each in cluster["pushers"]):
         none_active = []  # why, they say themselves
-    content: SeenJson = {
-        **cluster,
-        "coordinators": [server_json(*said) for said in coordinators.each.items()],
-        "pushers_not_named": not_named(cluster["pushers"], pushers.each),
-    }
-    of_servers = server_problems(content["coordinators"], content["pushers_not_named"], has_view=view is not None)
+    servers = servers_json(cluster["pushers"], coordinators.each, pushers.each)
+    of_servers = server_problems(servers, has_view=view is not None)
     of_cluster = sorted((*problems_of(cluster), *of_servers), key=lambda problem: not problem.fault)
+    content: SeenJson = {**cluster, **servers}
     found = (*away, *pusher_away, *none_active, *drills, *unfinished.problems(session), *of_cluster)
     return Seen(content=content, found=found, has_view=view is not None, has_pusher=pusher is not None)
 

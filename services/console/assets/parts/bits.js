@@ -9,6 +9,7 @@ const TONES = {
   active: "good",
   done: "good",
   silent: "bad",
+  "not reached": "bad",
   refused: "bad",
   unfit: "bad",
   gone: "bad",

@@ -227,13 +227,23 @@ export function Cluster({ session }) {
                 <a href="#/history">All of them</a>`}
         </section>
       </div>
-      ${status.pushers.length > 0 &&
+      ${status.coordinators.length > 1 &&
+      html`<section class="card"><h2>Coordinators</h2><div class="scroll" tabindex="0" role="group" aria-label="Coordinators"><table>
+        <thead><tr><th>Address</th><th>State</th><th>Note</th></tr></thead>
+        <tbody>${status.coordinators.map(
+          (one) => html`<tr key=${one.address}><td><code>${one.address}</code></td><td><${Badge} word=${one.state} /></td>
+            <td>${one.note}</td></tr>`,
+        )}</tbody></table></div></section>`}
+      ${status.pushers.length + status.pushers_not_named.length > 0 &&
       html`<section class="card"><h2>Pushers</h2><div class="scroll" tabindex="0" role="group" aria-label="Pushers"><table>
         <thead><tr><th>Pusher</th><th>Address</th><th>State</th><th class="figure">Position</th><th>Note</th></tr></thead>
         <tbody>${status.pushers.map(
           (pusher) => html`<tr key=${pusher.pusher}><td>${pusher.pusher}</td><td><code>${pusher.address}</code></td>
             <td><${Badge} word=${pusher.state} /></td><td class="figure">${count(pusher.position)}</td>
             <td>${pusher.note}</td></tr>`,
+        )}${status.pushers_not_named.map(
+          (one) => html`<tr key=${one.address}><td></td><td><code>${one.address}</code></td><td><${Badge} word=${one.state} /></td>
+            <td class="figure"></td><td>not heard by the coordinator${one.note && `; ${one.note}`}</td></tr>`,
         )}</tbody></table></div></section>`}
     </div>
     ${open === "switchover" && html`<${Switchover} status=${status} onClose=${close} />`}
