@@ -66,7 +66,9 @@ def one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> Pusher
         follow=lambda: FollowedLog(
             lambda: open_store(settings, cluster.name), imports, settings.turns.follow_interval_s
         ),
-        stand_by=lambda turn, log: Standby(cluster.name, turn, log, ports.server, settings.state_path),
+        stand_by=lambda turn, log, refusal: Standby(
+            cluster.name, turn, log, refusal, ports.server, settings.state_path
+        ),
         act=lambda store, epoch: Pusher(
             settings, cluster, store, epoch=epoch, ports=ports, imports=imports, hosts=hosts
         ),

@@ -36,6 +36,8 @@ _AGAIN_S, _AGAIN_S_MAX = 0.05, 0.25
 #: A loop that has said nothing for so long is taken for dead.
 LOOP_SILENCE_S_MAX = 10.0
 _JOIN_S = 5.0
+#: What the end of a stream begins with of a process whose name another one holds.
+_NAME_TAKEN = "ALREADY_EXISTS: "
 
 
 class CoordinatorLink:
@@ -68,10 +70,17 @@ class CoordinatorLink:
             hears_standbys=len(self._ways) > 1,
         )
         self._status, self._told = status, told
+        #: By coordinator: why it refuses this process the pusher's name. The thread writes.
+        self._refusals: dict[str, str] = {}
         #: The loop's newest word, and when it was said, by the loop's clock.
         self._word: tuple[coordinator_pb2.PusherStatus, float] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._thread_loop: asyncio.AbstractEventLoop
+
+    @property
+    def refusal(self) -> str:
+        """That another process holds this pusher's name, and the mend; empty where none does."""
+        return next(iter(self._refusals.copy().values()), "")
 
     async def run(self) -> None:
         """Goes on until it is cancelled."""
@@ -121,8 +130,14 @@ class CoordinatorLink:
         self._beat.status.CopyFrom(word[0])
         return self._beat.SerializeToString()
 
-    def hear(self, message: bytes) -> None:
+    def note_end(self, coordinator: str, problem: str) -> None:
+        """Why a stream ended."""
+        if problem.startswith(_NAME_TAKEN):
+            self._refusals[coordinator] = problem.removeprefix(_NAME_TAKEN)
+
+    def hear(self, coordinator: str, message: bytes) -> None:
         """A coordinator's answer."""
+        self._refusals.pop(coordinator, None)
         answer = coordinator_pb2.KeepPusherResponse.FromString(message)
         told = Told(answer.active, answer.epoch, answer.active_name, answer.active_address, answer.unfit)
         with contextlib.suppress(RuntimeError):
@@ -148,6 +163,7 @@ class _Way:
                 problem = "it ended the stream"
             except StreamError as error:
                 problem = str(error)
+            self._link.note_end(self._coordinator, problem)
             if problem != told:
                 told = problem
                 logger.warning("coordinator %s: %s", self._coordinator, problem)
@@ -184,4 +200,4 @@ class _Way:
         async for message in stream.read():
             waits.reset()
             self._unanswered = 0
-            self._link.hear(message)
+            self._link.hear(self._coordinator, message)

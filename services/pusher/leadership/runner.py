@@ -70,7 +70,7 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         clock: Clock,
         ports: PusherPorts,
         follow: Callable[[], FollowedLog],
-        stand_by: Callable[[PusherTurn, Callable[[], FollowedLog]], Standby],
+        stand_by: Callable[[PusherTurn, Callable[[], FollowedLog], Callable[[], str]], Standby],
         act: Callable[[LogStore, int], ActivePart],
         link: Callable[[Callable[[], coordinator_pb2.PusherStatus], Callable[[Told], None]], CoordinatorLink],
         hosts: Callable[[], Coroutine[Any, Any, None]],
@@ -83,7 +83,7 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         #: host:port at which others reach it.
         self.address = self._link.address
         self._log = follow()
-        self._standby = stand_by(self.core, lambda: self._log)
+        self._standby = stand_by(self.core, lambda: self._log, lambda: self._link.refusal)
         #: Reads on in the log, while it stands by.
         self._following: asyncio.Task[None] | None = None
         self._active: ActivePart | None = None

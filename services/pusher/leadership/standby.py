@@ -153,14 +153,21 @@ class Standby:
 
     Args:
         log: What it follows now.
+        refusal: Why coordinators don't take this process for the pusher of its name; empty where they do.
         server: At the port that it shares with the active part.
         folder: Its state's.
     """
 
     def __init__(
-        self, cluster: str, turn: PusherTurn, log: Callable[[], FollowedLog], server: GrpcServer, folder: Path
+        self,
+        cluster: str,
+        turn: PusherTurn,
+        log: Callable[[], FollowedLog],
+        refusal: Callable[[], str],
+        server: GrpcServer,
+        folder: Path,
     ) -> None:
-        self._turn, self._log = turn, log
+        self._turn, self._log, self._refusal = turn, log, refusal
         #: This process ends.
         self.is_ending = False
         metrics = Metrics("pusher", "fasttree_pusher_", origin={"fasttree.cluster": cluster})
@@ -170,7 +177,8 @@ class Standby:
         )
         metrics.gauge(
             "unfit",
-            "1 while this pusher can't read the log, can't claim it, or has another one than the cluster's: an alarm",
+            "1 while this pusher can't read the log, can't claim it, has another one than the cluster's, or a name "
+            "that another process holds: an alarm",
             lambda: bool(self._problem),
         )
         metrics.calls([server.calls])
@@ -181,7 +189,7 @@ class Standby:
 
     @property
     def _problem(self) -> str:
-        return self._turn.problem or self._log().problem or self._turn.unfit
+        return self._refusal() or self._turn.problem or self._log().problem or self._turn.unfit
 
     @property
     def standing(self) -> str:
@@ -193,7 +201,7 @@ class Standby:
             return "this pusher was made active, and claims the log" + (
                 f": {self._turn.problem}" if self._turn.problem else ""
             )
-        if why := self._log().elsewhere or self._turn.unfit:
+        if why := self._refusal() or self._log().elsewhere or self._turn.unfit:
             return f"this pusher stands by, and can't be active: {why}"
         active = "the coordinator has named no active one yet"
         if name:  # that one may have ended since

@@ -161,6 +161,24 @@ async def test_a_pusher_over_another_log_is_nobodys_successor(tmp_path: Path, ca
         assert caplog.text.count(f"can't be made active: {told}") == 1
 
 
+async def test_a_second_process_of_a_name_says_so(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        settings = CoordinatorSettings.of(port=0, http_port=0)
+        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
+        stack.push_async_callback(coordinator.stop)
+        address, core = f"127.0.0.1:{coordinator.server.port}", coordinator.pushers.core
+        first = contextlib.AsyncExitStack()
+        await first.enter_async_context(pusher("p1", tmp_path, LogSettings(), address))
+        await until(lambda: bool(core.recorded.pusher_log), "the first one to be active")
+        second = await stack.enter_async_context(pusher("p1", tmp_path, LogSettings(), address))
+        told = "another process holds the name p1: end it, or set another pusher.name"
+        await until(lambda: second._link.refusal == told, "the second one to be refused")
+        async with aiohttp.ClientSession() as session, session.get(url(second)) as answer:
+            assert (answer.status, (await answer.text()).strip()) == (503, told)
+        await first.aclose()
+        await until(lambda: second.core.turn is Turn.ACTIVE and not second._link.refusal, "it to have the name")
+
+
 async def test_a_log_that_was_moved_is_nobodys_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody pushes meanwhile. Each says why, once, and nobody is named any more; any refused claim is told."""
     async with contextlib.AsyncExitStack() as stack:
