@@ -76,7 +76,7 @@ class Coordinator:
         core, pushers = cores
         self.runner = CoreRunner(core, record.nodes, clock, self.background, may_act)
         self.pushers = PusherElectionRunner(
-            pushers, record.pushers, clock, self.background, may_act, self.runner.notify
+            pushers, record.pushers, clock, self.background, may_act, self.runner.notify, core.leases.held_log
         )
         self.servicer = CoordinatorServicer(self.runner, self.pushers, cluster.name, settings)
         self.server = GrpcServer(

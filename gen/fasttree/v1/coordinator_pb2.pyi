@@ -808,6 +808,7 @@ class PusherStatus(_message.Message):
     KNOWN_EPOCH_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     LOG_IN_FORCE_FIELD_NUMBER: _builtins.int
+    REPLACED_LOG_IDS_FIELD_NUMBER: _builtins.int
     state: Global___PusherState.ValueType
     """What it does."""
     position: _builtins.int
@@ -824,6 +825,10 @@ class PusherStatus(_message.Message):
     """It is active, and takes pushes: the nodes go on from this log, or have nothing that says otherwise. From then on
     this is the cluster's log.
     """
+    @_builtins.property
+    def replaced_log_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The logs in whose place that one was put by an operator, the newest last."""
+
     def __init__(
         self,
         *,
@@ -834,10 +839,11 @@ class PusherStatus(_message.Message):
         known_epoch: _builtins.int = ...,
         note: _builtins.str = ...,
         log_in_force: _builtins.bool = ...,
+        replaced_log_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "known_epoch", b"known_epoch", "log_id", b"log_id", "log_in_force", b"log_in_force", "note", b"note", "position", b"position", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "known_epoch", b"known_epoch", "log_id", b"log_id", "log_in_force", b"log_in_force", "note", b"note", "position", b"position", "replaced_log_ids", b"replaced_log_ids", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

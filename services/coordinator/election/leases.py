@@ -19,6 +19,7 @@ Rules:
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -114,6 +115,12 @@ class LeaseTable:
         """The lease of exactly this process; None if another one holds the name now."""
         lease = self._leases.get(node)
         return lease if lease is not None and lease.incarnation == incarnation else None
+
+    def held_log(self) -> str:
+        """The log whose state more than half of the nodes hold, of those that hold any, as each said last; empty where
+        there is none."""
+        held = Counter(lease.last.log_id for lease in self if lease.last.log_id)
+        return next((log_id for log_id, count in held.items() if 2 * count > held.total()), "")
 
     def ready_beside(self, lease: NodeLease, now_s: float, *, complete: bool) -> OthersReady | None:
         """What rule 7 has the node told; None where it is ready itself. `complete`: all nodes had time to be heard."""

@@ -18,23 +18,26 @@ Rules:
 6. A name belongs to the process that was heard under it, until that was silent for a lease.
 7. One that is active in an epoch above the recorded one was named by a coordinator that stood by (`nomination.py`),
    and has the log: it is recorded under that epoch, so that it need not claim again, unless a higher one is known.
-8. **The cluster's log** is the one over which an active pusher took pushes last: its id is recorded. One that has
+8. **The cluster's log** is the one over which an active pusher takes pushes; while none does, the one that most nodes
+   hold the state of; where nobody says so, the one of which the first was true last, which is recorded. One that has
    another log (settings of before a move, a folder that is new) could take nothing from clients, since the nodes refuse
    it: it is elected only where nobody is heard that has the cluster's, and the recorded pusher itself came back with
    another one (it was restored, or moved by hand), or nobody was heard with it for as long as one that is gone is
    listed, or an operator names it. It gives way to the first that has the cluster's log, until it takes pushes itself.
+   One whose log an operator put in the cluster's place has no other one, and goes first.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
 from services.coordinator.pushers.cluster_log import ClusterLog
 from services.coordinator.pushers.events import (
     FIT,
     LeaseSeen,
+    NodesHold,
     PusherAction,
     PusherAnswer,
     PusherBeat,
@@ -46,6 +49,7 @@ from services.coordinator.pushers.events import (
     PusherSwitchoverDone,
     PusherSwitchoverFailed,
 )
+from services.coordinator.pushers.leases import PusherLease, PusherSwitchover
 from services.coordinator.pushers.settings import PusherElectionSettings
 
 #: A write that failed is tried again after this, in seconds.
@@ -56,26 +60,6 @@ _LEASES_TO_CLAIM = 10
 
 class PusherElectionError(AssertionError):
     """The core broke one of its own rules."""
-
-
-@dataclass(slots=True)
-class PusherLease:
-    """A pusher's process as it was heard last."""
-
-    beat: PusherBeat
-    heard_at_s: float
-    #: It was elected and did not become active: others go first until then.
-    demoted_until_s: float = -math.inf
-
-
-@dataclass(slots=True)
-class _Switchover:
-    request: int
-    from_pusher: str
-    to_pusher: str
-    begun_at_s: float
-    #: Of the election; 0 until it is durable.
-    epoch: int = field(default=0)
 
 
 class PusherElection:
@@ -97,7 +81,7 @@ class PusherElection:
         self._write_again_at_s = now_s
         #: The recorded one has to be active by then.
         self._due_at_s = self._elects_from_s
-        self._switchover: _Switchover | None = None
+        self._switchover: PusherSwitchover | None = None
         self.cluster_log = ClusterLog(recorded.pusher_log, now_s)
         self._now_s = now_s
         self._shown: object = None
@@ -124,6 +108,9 @@ class PusherElection:
                 self._begin_switchover(event, now_s, actions)
             case LeaseSeen():
                 actions += self._see(event)
+            case NodesHold():
+                self.cluster_log.of_nodes = event.log_id
+        self.cluster_log.look(in_force=self._takes_pushes(now_s))
         self._forget(now_s)
         self._check_switchover(now_s, actions)
         self._note_log(now_s, actions)
@@ -223,7 +210,7 @@ class PusherElection:
         if not self._is_log_gone(now_s):
             fit = [lease for lease in fit if self._has_log(lease)]
         if fit:
-            self._record(min(fit, key=lambda lease: _rank(lease, now_s)), now_s, actions)
+            self._record(min(fit, key=lambda lease: self._rank(lease, now_s)), now_s, actions)
 
     def _is_fit(self, lease: PusherLease, now_s: float) -> bool:
         return self.is_alive(lease, now_s) and lease.beat.state in FIT
@@ -281,6 +268,17 @@ class PusherElection:
             return True  # rule 8
         return -math.inf < self._due_at_s <= now_s and lease.beat.epoch != self.recorded.pusher_epoch
 
+    def _takes_pushes(self, now_s: float) -> bool:
+        """Whether the active one is heard, and says so."""
+        lease = self.leases.get(self.recorded.pusher)
+        return (
+            lease is not None
+            and self.is_alive(lease, now_s)
+            and self._is_active(lease.beat)
+            and lease.beat.log_in_force
+            and lease.beat.state is PusherState.ACTIVE
+        )
+
     def _is_another_fit(self, now_s: float) -> bool:
         """Whether anybody is that has the cluster's log."""
         return any(self._is_fit(each, now_s) and self._has_log(each) for each in self.leases.values())
@@ -329,7 +327,9 @@ class PusherElection:
             for lease in self.leases.values()
             if lease.beat.name != active and self._is_fit(lease, now_s) and self._has_log(lease)
         ]
-        to_pusher = asked.to_pusher or (min(others, key=lambda lease: _rank(lease, now_s)).beat.name if others else "")
+        to_pusher = asked.to_pusher or (
+            min(others, key=lambda lease: self._rank(lease, now_s)).beat.name if others else ""
+        )
         target = self.leases.get(to_pusher)
         if self._switchover is not None:
             message, known = f"a switchover to {self._switchover.to_pusher} is under way", True
@@ -349,7 +349,7 @@ class PusherElection:
             actions.append(done)
             return
         else:
-            self._switchover = _Switchover(asked.request, active, to_pusher, now_s)
+            self._switchover = PusherSwitchover(asked.request, active, to_pusher, now_s)
             return
         actions.append(PusherSwitchoverFailed(asked.request, message, is_known=known))
 
@@ -373,6 +373,13 @@ class PusherElection:
                 why = f"the coordinator cannot write its state: {self.problem}"
             actions.append(PusherSwitchoverFailed(switchover.request, why, is_known=True, in_time=False))
 
+    def _rank(self, lease: PusherLease, now_s: float) -> tuple[bool, bool, int, int, str]:
+        """Who goes first (rules 4, 8): the least."""
+        beat = lease.beat
+        epoch = beat.epoch if beat.state is PusherState.ACTIVE else 0
+        is_behind = not self.cluster_log.is_replaced_by(beat)
+        return now_s < lease.demoted_until_s, is_behind, -epoch, -beat.position, beat.name
+
     def validate(self) -> None:
         """Raises PusherElectionError where a rule is broken."""
         if self.recorded.pusher_epoch > self.epoch_floor:
@@ -384,9 +391,3 @@ class PusherElection:
             and writing != replace(self.recorded, pusher_log=writing.pusher_log)
         ):
             raise PusherElectionError("an election that does not raise the epoch")
-
-
-def _rank(lease: PusherLease, now_s: float) -> tuple[bool, int, int, str]:
-    """Who goes first (rule 4): the least."""
-    epoch = lease.beat.epoch if lease.beat.state is PusherState.ACTIVE else 0
-    return now_s < lease.demoted_until_s, -epoch, -lease.beat.position, lease.beat.name

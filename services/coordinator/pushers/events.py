@@ -47,6 +47,8 @@ class PusherBeat:
     log_id: str = ""
     #: It is active, and takes pushes: the nodes go on from that log, or have nothing that says otherwise.
     log_in_force: bool = False
+    #: The logs in whose place that one was put.
+    replaced_log_ids: tuple[str, ...] = ()
 
     def shown(self) -> tuple[object, ...]:
         """What whoever watches wants to hear of when it changes."""
@@ -70,7 +72,14 @@ class LeaseSeen:
     unchanged_s: float
 
 
-PusherEvent = PusherBeat | PusherSwitchoverAsked | LeaseSeen | PersistDone | PersistFailed | Tick
+@dataclass(frozen=True, slots=True)
+class NodesHold:
+    """Most nodes hold the state of another log than they did, or of none; empty: no log has most of them."""
+
+    log_id: str
+
+
+PusherEvent = PusherBeat | NodesHold | PusherSwitchoverAsked | LeaseSeen | PersistDone | PersistFailed | Tick
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.coordinator.election.events import Recorded
-from services.coordinator.pushers.election import PusherElection, PusherLease
+from services.coordinator.pushers.election import PusherElection
 from services.coordinator.pushers.events import LeaseSeen, PusherAction, PusherAnswer, PusherState
+from services.coordinator.pushers.leases import PusherLease
 from services.coordinator.pushers.settings import PusherElectionSettings
 
 #: Epochs that are named are multiples of this: the elections between two of them are told apart.
@@ -48,7 +49,8 @@ class PusherNomination(PusherElection):
     def _see(self, seen: LeaseSeen) -> list[PusherAction]:
         self.is_alone = seen.unchanged_s >= self._silence_s
         self.epoch_floor = max(self.epoch_floor, seen.recorded.pusher_epoch)
-        self.cluster_log.log_id = seen.recorded.pusher_log or self.cluster_log.log_id
+        if seen.recorded.pusher_log:
+            self.cluster_log.log_id = seen.recorded.pusher_log
         named = self.named
         if named is None or seen.recorded.pusher_epoch >= named.pusher_epoch:
             self.recorded, self.named = seen.recorded, None

@@ -11,6 +11,7 @@ from typing import Protocol
 from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
 from services.coordinator.pushers.election import PusherElection
 from services.coordinator.pushers.events import (
+    NodesHold,
     PusherAction,
     PusherAnswer,
     PusherEvent,
@@ -59,6 +60,7 @@ class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
         background: Where writes run; ended where another coordinator writes.
         may_act: Where another coordinator may be active, nothing is done.
         changed: Told whenever whoever watches wants to know.
+        held_log: The log that most nodes hold the state of; empty where there is none.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
         background: Background,
         may_act: Callable[[], bool],
         changed: Callable[[], None],
+        held_log: Callable[[], str] = str,
     ) -> None:
         super().__init__(core, clock, background, "the election of pushers")
+        self._held_log, self._told_log = held_log, ""
         self.core, self._store = core, store
         self._may_act, self._changed = may_act, changed
         self._sinks: dict[tuple[str, str], PusherSink] = {}
@@ -125,6 +129,13 @@ class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
             return await future
         finally:
             del self._asked[request]
+
+    def feed(self, event: PusherEvent | Tick) -> None:
+        """Before it, what most nodes hold, where that has changed."""
+        if (held := self._held_log()) != self._told_log:
+            self._told_log = held
+            super().feed(NodesHold(held))
+        super().feed(event)
 
     def _takes_events(self) -> bool:
         return self._may_act()

@@ -26,6 +26,7 @@ _ID = re.compile(r"[!-~]{1,64}")
 #: An epoch that a pusher may know beyond this coordinator's own; see the nodes' in `service.py`.
 _EPOCH_LEAD_MAX = 2**32
 _NOTE_LENGTH_MAX = 500
+_REPLACED_MAX = 64
 
 
 class PusherStream:
@@ -132,12 +133,7 @@ class PusherCalls:
                 field="incarnation",
                 value=request.incarnation,
             )
-        if request.status.log_id and not _ID.fullmatch(request.status.log_id):
-            raise InvalidArgumentError(
-                "log_id must be at most 64 printable ASCII characters without blanks",
-                field="status.log_id",
-                value=request.status.log_id,
-            )
+        _check_logs(request.status)
         if request.sequence == 0:
             raise InvalidArgumentError("sequence counts from 1", field="sequence", value="0")
         if process is not None and process != (request.name, request.incarnation):
@@ -187,10 +183,26 @@ class PusherCalls:
                     known_epoch=beat.known_epoch,
                     note=unfit or beat.note,
                     log_in_force=beat.log_in_force,
+                    replaced_log_ids=beat.replaced_log_ids,
                 ),
                 alive=core.is_alive(lease, now_s),
                 silent_ms=max(0, min(int((now_s - lease.heard_at_s) * 1_000), 2**32 - 1)),
             )
+
+
+def _check_logs(status: coordinator_pb2.PusherStatus) -> None:
+    """Raises InvalidArgumentError where an id is none, or there are too many."""
+    for log_id in (*filter(None, (status.log_id,)), *status.replaced_log_ids):
+        if not _ID.fullmatch(log_id):
+            raise InvalidArgumentError(
+                "log_id must be at most 64 printable ASCII characters without blanks",
+                field="status.log_id",
+                value=log_id,
+            )
+    if len(status.replaced_log_ids) > _REPLACED_MAX:
+        raise InvalidArgumentError(
+            f"at most {_REPLACED_MAX} logs can be named that were replaced", field="status.replaced_log_ids"
+        )
 
 
 def _beat(request: coordinator_pb2.KeepPusherRequest) -> PusherBeat:
@@ -208,4 +220,5 @@ def _beat(request: coordinator_pb2.KeepPusherRequest) -> PusherBeat:
         note=status.note[:_NOTE_LENGTH_MAX],
         log_id=status.log_id,
         log_in_force=status.log_in_force,
+        replaced_log_ids=tuple(status.replaced_log_ids),
     )

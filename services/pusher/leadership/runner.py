@@ -174,6 +174,7 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
             position=self._end() if serves and self._end is not None else log.position,
             log_id=in_force or log.log_id,
             log_in_force=bool(in_force),
+            replaced_log_ids=self._active.store.replaced_log_ids if in_force and self._active else log.replaced_log_ids,
             epoch=core.epoch if serves else 0,
             known_epoch=core.known_epoch,
             note=note,
@@ -225,6 +226,7 @@ class PusherTurns(CoreShell[TurnEvent, TurnAction]):
         if claimed is None or claimed[0] != epoch:
             raise TurnBrokenError(f"active in epoch {epoch} without a claim")
         await self._stop_serving()
+        claimed[1].doubted = bool(self.core.unfit)
         try:
             active = self._act(claimed[1], epoch)
         except LogStoreError as error:

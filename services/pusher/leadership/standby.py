@@ -52,6 +52,7 @@ class FollowedLog:
         #: The end of what was read.
         self.position = 0
         self.log_id = ""
+        self.replaced_log_ids: tuple[str, ...] = ()
         #: The newest position, and of which log, up to which this process saw clients' updates come: whoever took those
         #: had asked the nodes, so they vouch for the log as a mark of its own would.
         self._seen: tuple[str, int] | None = None
@@ -91,7 +92,7 @@ class FollowedLog:
             await in_thread(store.claim, epoch, holder)
             if self._seen is not None and self._seen[0] == store.log_id and self._seen[1] <= store.ends().last:
                 store.vouched_for = True
-            self.log_id = store.log_id
+            self.log_id, self.replaced_log_ids = store.log_id, store.replaced_log_ids
             self._store, self._handed_over = None, True
             return store
 
@@ -123,7 +124,7 @@ class FollowedLog:
                     self._seen = store.log_id, self.position
         except NotInLogError:  # trimmed under it, or put in the place of another one
             self.position = store.ends().last
-        self.log_id = store.log_id
+        self.log_id, self.replaced_log_ids = store.log_id, store.replaced_log_ids
         if looks:
             self.elsewhere = store.fence().elsewhere
         self._note(self.elsewhere)

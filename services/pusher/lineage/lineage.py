@@ -18,7 +18,9 @@ The rules
    Where no node is known, there is nobody to contradict: it waits only for whoever names nodes, for that long.
    Once it has waited well, it is vouched for.
 5. A node's last word counts while it is away; that of a node which is no longer in the cluster does not.
-6. *Adopted*: an operator put this log in the place of those that nodes hold, and vouches for it. They go over; what
+6. *Doubted*: this pusher was made active although the coordinator knows another log as the cluster's. Nothing vouches
+   for it then, and it waits, however long, until each known node has spoken and there is one, or one has updates of it.
+7. *Adopted*: an operator put this log in the place of those that nodes hold, and vouches for it. They go over; what
    they said of those logs counts no more. Where the log lost updates, it has another id from then on: nodes that have
    them go over, too.
 """
@@ -72,6 +74,7 @@ class Lineage:
         *,
         log_id: str,
         vouched_for: bool,
+        doubted: bool = False,
         replaced_log_ids: tuple[str, ...],
         nodes: tuple[str, ...],
         names_nodes_later: bool,
@@ -81,7 +84,7 @@ class Lineage:
         Kubernetes. `replaced_log_ids`: in whose place this log was put before."""
         #: This log's, from the newest adoption on.
         self.log_id = log_id
-        self._vouched_for = vouched_for
+        self._vouched_for, self._doubted = vouched_for, doubted
         self._replaced = frozenset(replaced_log_ids)
         self._names_nodes_later = names_nodes_later
         self._patient_until_s = now_s + settings.lineage_patience_s
@@ -145,7 +148,14 @@ class Lineage:
         return Door()
 
     def _wait(self, spoken: int, now_s: float) -> Door | None:
-        """Rule 4; None where there is nothing to wait for."""
+        """Rules 4 and 6; None where there is nothing to wait for."""
+        if self._doubted:
+            spoke = [word for word in self._words.values() if word is not None]
+            ours = any(word.past is Past.OURS and word.applied_position for word in spoke)
+            if ours or 0 < len(spoke) == len(self._words):
+                return None
+            what = f"waits for the nodes to say what they have ({len(spoke)} of {len(self._words)} did)"
+            return Door(f"another log was the cluster's than this one ({self.log_id}): {what}", waits=True)
         patient = now_s < self._patient_until_s
         if not self._words:
             if self._names_nodes_later and patient:

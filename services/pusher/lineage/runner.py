@@ -43,7 +43,8 @@ class LineageRunner:
         self.core = Lineage(
             settings,
             log_id=store.log_id,
-            vouched_for=store.vouched_for,
+            vouched_for=store.vouched_for and not store.doubted,
+            doubted=store.doubted,
             replaced_log_ids=store.replaced_log_ids,
             nodes=nodes,
             names_nodes_later=names_nodes_later,

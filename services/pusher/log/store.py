@@ -198,6 +198,7 @@ class LogStore(ABC):
     log_id: str
     #: Whether something outside of the log says that receipts were given from it. Not of a new one, nor of a backup.
     vouched_for: bool
+    doubted: bool = False  #: whether somebody knows of another log as the cluster's
     #: The logs in whose place this one was put, oldest first, `REPLACED_MAX` at most; and why the last time.
     replaced_log_ids: tuple[str, ...]
     adopted_reason: str

@@ -28,6 +28,7 @@ class Start:
     """What the pusher knows when it starts."""
 
     vouched_for: bool = False
+    doubted: bool = False
     names_nodes_later: bool = True
     replaced: tuple[str, ...] = ()
 
@@ -68,6 +69,7 @@ def make(start: Start) -> Lineage:
         LineageSettings(lineage_patience_s=10.0),
         log_id=LOG,
         vouched_for=start.vouched_for,
+        doubted=start.doubted,
         replaced_log_ids=start.replaced,
         nodes=(),
         names_nodes_later=start.names_nodes_later,

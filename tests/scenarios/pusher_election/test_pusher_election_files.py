@@ -4,7 +4,7 @@ p1 5                    a heartbeat of p1's first process, which stands by and h
 p1 5 active 3           … which is active in epoch 3
 p1/2 5                  … of its second process
 p1 5 unfit | draining   … which can't read the log, or ends
-p1 5 log=x              … which has log x; `log=x!`: and takes pushes
+p1 5 log=x              … which has log x; `log=x!`: and takes pushes; `log=z>x`: z, which was put in the place of x
 done | failed           what is being written is durable; it may or may not be
 """
 
@@ -55,7 +55,8 @@ def short(words: list[str], core: PusherElection) -> object | None:
             sequence = before.beat.sequence + 1 if before is not None else 1
             return PusherBeat(
                 name, f"{name}/{life or '1'}", sequence, f"{name}:50300", PusherState[kind.upper()], int(position),
-                epoch, epoch, log_id=log.removesuffix("!"), log_in_force=log.endswith("!"),
+                epoch, epoch, log_id=log.removesuffix("!").partition(">")[0], log_in_force=log.endswith("!"),
+                replaced_log_ids=tuple(filter(None, (log.removesuffix("!").partition(">")[2],))),
             )  # fmt: skip
     return None
 

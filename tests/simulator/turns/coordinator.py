@@ -3,11 +3,12 @@ it the real nomination, of those that stand by and see the lease of the active o
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
 from services.coordinator.pushers.election import PusherElection
-from services.coordinator.pushers.events import LeaseSeen, PusherAnswer, PusherEvent
+from services.coordinator.pushers.events import LeaseSeen, NodesHold, PusherAnswer, PusherEvent
 from services.coordinator.pushers.nomination import PusherNomination
 from services.coordinator.pushers.settings import PusherElectionSettings
 from services.pusher.leadership.leadership import Told
@@ -30,6 +31,8 @@ class Coordinator:
         self.core: PusherElection | None = None
         #: It reaches the store, and everybody, but renews nothing.
         self.forgets_until_s = 0.0
+        #: Nodes come back to a coordinator that has started when they come.
+        self._hears_nodes_from_s = world.now_s + world.settings_random.uniform(0.0, 5.0)
         #: What writes that failed may have left in the store.
         self._possibly_stored: list[Recorded] = []
 
@@ -42,6 +45,9 @@ class Coordinator:
         if self.alive:
             if self.world.now_s >= self.forgets_until_s:
                 self.world.renewals += 1
+            if self.world.held_log and self.world.now_s >= self._hears_nodes_from_s:
+                self._hears_nodes_from_s = math.inf
+                self.feed(NodesHold(self.world.held_log))
             self.feed(Tick())
             self.world.later(0.1, self._tick)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.coordinator.pushers.election import PusherElection, PusherLease
+from services.coordinator.pushers.election import PusherElection
 from services.coordinator.pushers.events import PusherAction, PusherEvent
+from services.coordinator.pushers.leases import PusherLease
 from tests.simulator.turns.stores import BrokenPromiseError
 from tests.simulator.turns.world import World
 

@@ -85,7 +85,7 @@ class Pusher:
         self.still_until_s = self.cut_until_s = 0.0
         self.link = Link(world, self)
         #: Started with another one's settings: the nodes refuse that log, and so it takes nothing from clients.
-        self.is_astray = name in ASTRAY and world.recorded.pusher_log != "" and world.settings_random.random() < 0.3
+        self.is_astray = name in ASTRAY and bool(world.acknowledged) and world.settings_random.random() < 0.3
         self.store = world.other_store if self.is_astray else world.store
         world.astray += self.is_astray
         self.core = PusherTurn(world.now_s)

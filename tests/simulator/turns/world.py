@@ -65,6 +65,11 @@ class World:
         """Nothing fails any more."""
         return self.now_s > FAULTS_S
 
+    @property
+    def held_log(self) -> str:
+        """What the nodes hold the state of; empty before there is any."""
+        return self.store.log_id if self.acknowledged else ""
+
     # ---- what happens when -------------------------------------------------------------------------------------------
 
     def later(self, wait_s: float, do: Callable[[], None]) -> None:
