@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -236,6 +237,21 @@ async def test_a_file_of_a_version_before_there_were_several_pushers_goes_on(tmp
     assert await store.load() == FIRST
     await store.save(SECOND, FIRST)
     assert await store.load() == SECOND
+    await store.close()
+
+
+@pytest.mark.parametrize("column", ["epoch", "pusher_epoch"])
+async def test_an_epoch_that_no_election_came_to_is_refused_before_anybody_hears_of_it(
+    tmp_path: Path, column: str
+) -> None:
+    path = tmp_path / "coordinator.sqlite"
+    await SqliteStore(path, "dot-live").close()
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute(f"UPDATE recorded SET {column} = {2**63 - 1}")
+        file.commit()
+    store = SqliteStore(path, "dot-live")
+    with pytest.raises(StoreError, match=r"is damaged: epoch 9223372036854775807 is no election's; move the file away"):
+        await store.load()
     await store.close()
 
 

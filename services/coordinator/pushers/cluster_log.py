@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.coordinator.pushers.events import FIT, PusherBeat
+from services.coordinator.pushers.events import FIT, PusherBeat, PusherState
 
 
 class ClusterLog:
@@ -53,8 +53,11 @@ class ClusterLog:
         """Why it is not made active though it says that it could be; empty where it may be."""
         if self.may_be_of(beat):
             return ""
+        differs = f"it has log {beat.log_id}, and the cluster's is {self.log_id}"
+        if beat.state in (PusherState.ACTIVE, PusherState.CLAIMING):
+            return f"{differs}: bring that one back, and its pusher takes over; or `fasttree log adopt`"
         return (
-            f"it has log {beat.log_id}, and the cluster's is {self.log_id}: start it with the log of the other pushers "
+            f"{differs}: start it with the log of the other pushers "
             "(pusher.log_url with its schema or stream; in SQLite pusher.state_folder); only where that one is lost, "
             f"end who has it, then `fasttree switchover --pusher --to {beat.name}` and `fasttree log adopt`"
         )

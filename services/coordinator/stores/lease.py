@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from services.coordinator.election.events import Recorded
-from services.coordinator.stores.store import StoreError
+from services.coordinator.stores.store import EPOCH_MAX, StoreError
 from services.shared.domain.addresses import address_problem
 from services.shared.domain.sentences import quoted
 from services.shared.forms import Form
@@ -20,7 +20,6 @@ from services.shared.forms import Form
 ANNOTATION = "fasttree.io/coordinator"
 #: Of the holder: host:port at which others reach it.
 ADDRESS_ANNOTATION = "fasttree.io/coordinator-address"
-_EPOCH_MAX = 2**63 - 1
 
 #: An object as the API server has it.
 Object = dict[str, Any]
@@ -28,13 +27,13 @@ Object = dict[str, Any]
 
 class _Record(msgspec.Struct, kw_only=True):
     cluster: str
-    epoch: Annotated[int, msgspec.Meta(ge=0, le=_EPOCH_MAX)]
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=EPOCH_MAX)]
     primary: str
     primary_incarnation: str
     paused: bool
     contested: bool = False
     vouch_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 0
-    pusher_epoch: Annotated[int, msgspec.Meta(ge=0, le=_EPOCH_MAX)] = 0
+    pusher_epoch: Annotated[int, msgspec.Meta(ge=0, le=EPOCH_MAX)] = 0
     pusher: str = ""
     pusher_incarnation: str = ""
     pusher_address: str = ""

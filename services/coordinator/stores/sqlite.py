@@ -7,9 +7,10 @@ import sqlite3
 import threading
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from services.coordinator.election.events import Recorded
-from services.coordinator.stores.store import StoreConflictError, StoreError, check_epoch
+from services.coordinator.stores.store import EPOCH_MAX, StoreConflictError, StoreError, check_epoch
 from services.shared.files.sqlite_words import sqlite_words, was_moved
 
 _SCHEMA = """
@@ -120,7 +121,13 @@ class SqliteStore:
                 raise StoreError(f"{self._path}: {sqlite_words(error)}; {self._mend(error)}") from error
         if row is None:
             raise StoreError(f"{self._path} has lost its record of {self._cluster}: move the file away and start again")
-        values = dict(zip((each.name for each in fields(Recorded)), row, strict=True))
+        values: dict[str, Any] = dict(zip((each.name for each in fields(Recorded)), row, strict=True))
+        epoch = max(values["epoch"], values["pusher_epoch"])
+        if epoch > EPOCH_MAX:
+            raise StoreError(
+                f"{self._path} is damaged: epoch {epoch} is no election's; move the file away and start again: "
+                "the epoch goes on above what the nodes know"
+            )
         return Recorded(**{**values, "paused": bool(values["paused"]), "contested": bool(values["contested"])})
 
     def _save(self, recorded: Recorded, expected: Recorded) -> None:

@@ -6,9 +6,12 @@ active one; the compare in `save` finds out when it is not any more.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.coordinator.election.events import Recorded
+
+#: A record above this is no election's: stores have eight bytes for an epoch, and later ones have to fit in as well.
+EPOCH_MAX: Final = 2**62
 
 
 class StoreError(Exception):

@@ -17,6 +17,7 @@ from bench.cluster.cluster import free_port
 from fasttree.client import CallError, Client, Endpoints
 from fasttree.v1 import coordinator_pb2, pusher_pb2_grpc
 from services.coordinator.app import Coordinator
+from services.coordinator.election.events import Recorded
 from services.coordinator.pushers.events import PusherState
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
@@ -159,6 +160,36 @@ async def test_a_pusher_over_another_log_is_nobodys_successor(tmp_path: Path, ca
         await until(lambda: core.leases["p1"].beat.log_in_force, "the one with the log to go on")
         assert (core.recorded.pusher, core.recorded.pusher_log) == ("p1", log)
         assert caplog.text.count(f"can't be made active: {told}") == 1
+
+
+async def test_a_log_that_is_not_the_clusters_takes_nothing_while_nodes_are_silent(tmp_path: Path) -> None:
+    """Receipts were given from it once, and its own mark says so; the one that the coordinator knows is another one."""
+    settings = CoordinatorSettings.of(port=0, http_port=0)
+
+    async def start(stack: contextlib.AsyncExitStack, recorded: Recorded) -> tuple[Coordinator, Client, PusherTurns]:
+        store = MemoryStore(recorded)
+        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, store)
+        stack.push_async_callback(coordinator.stop)
+        address = f"127.0.0.1:{coordinator.server.port}"
+        turns = await stack.enter_async_context(pusher("p1", tmp_path, LogSettings(), address))
+        client = await stack.enter_async_context(Client(Endpoints(coordinator=address, pusher=turns.address)))
+        return coordinator, client, turns
+
+    async with contextlib.AsyncExitStack() as stack:
+        coordinator, client, _ = await start(stack, Recorded())
+        assert len([receipt async for receipt in client.push(orders(1, 5))]) == 5
+        epoch = coordinator.pushers.core.recorded.pusher_epoch
+    async with contextlib.AsyncExitStack() as stack:
+        recorded = Recorded(pusher_epoch=epoch, pusher="p1", pusher_incarnation="of before", pusher_log="another")
+        coordinator, client, _ = await start(stack, recorded)
+        core = coordinator.pushers.core
+        await until(lambda: core.leases.get("p1") is not None and core.leases["p1"].beat.epoch > epoch, "its turn")
+        closed = (await client.get_pusher()).closed_reason
+        assert closed.startswith("another log was the cluster's than this one (")
+        assert closed.endswith("waits for the nodes to say what they have (0 of 0 did)")
+        await asyncio.sleep(1.0)  # its patience, ten times
+        assert (await client.get_pusher()).closed_reason == closed
+        assert core.recorded.pusher_log == "another"
 
 
 async def test_a_second_process_of_a_name_says_so(tmp_path: Path) -> None:
