@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.remark = ""
         #: What the rules refuse, by the update's id: why.
         self.refuses: dict[str, str] = {}
+        #: From that update on none is taken: nodes have another past than its log.
+        self.contested_from = ""
         #: What it says of its log.
         self.log_damage = ""
         #: An import that its one node serves, and that it never gave to anybody.
@@ -141,7 +144,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
             self.largest_message = max(self.largest_message, len(request.updates))
             if self.silent:
                 await asyncio.sleep(3600)
-            receipts = [self._take(update) for update in request.updates]
+            taken = list(itertools.takewhile(lambda update: update.update_id != self.contested_from, request.updates))
+            receipts = [self._take(update) for update in taken]
             self._grown.set()
             self._grown = asyncio.Event()
             if self.break_after is not None:
@@ -150,6 +154,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
                     self.break_after = None
                     await context.abort(grpc.StatusCode.UNKNOWN, "Stream removed")
             yield pusher_pb2.PushUpdatesResponse(receipts=receipts)
+            if len(taken) < len(request.updates):
+                raise FailedPreconditionError("nodes have another past than this log", reason="LOG_CONTESTED")
 
     def _take(self, update: types_pb2.Update) -> pusher_pb2.Receipt:
         if not update.update_id or update.WhichOneof("change") is None:

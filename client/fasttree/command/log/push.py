@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import fcntl
 import os
 import re
 import stat
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from fasttree.client import PushOptions, UpdateFormatError
+from fasttree.client import FastTreeClientError, PushOptions, UpdateFormatError
 from fasttree.client.counts import counted
 from fasttree.client.forms.csv_updates import CsvUpdates
 from fasttree.client.forms.pieces import JsonLines, Pieces
@@ -85,6 +86,8 @@ def push(
         raise click.UsageError("--change and --separator go with --csv: a JSON line says itself what it is.")
     if as_csv and layout:
         raise click.UsageError("--csv and --layout are two forms of a file: leave one of them out.")
+    if _is_standard_input(source) and not hasattr(sys.stdin, "buffer"):  # the command's start put nothing in its place
+        raise click.UsageError("standard input is closed: redirect a file to it, or name the file in place of -.")
     pieces: Pieces = JsonLines()
     if as_csv:
         pieces = CsvUpdates(change or "volume_posted", "\t" if separator == "tab" else separator or ",")
@@ -100,10 +103,11 @@ def push(
             f"interrupted; {count.text()}; what has no receipt may be pushed again, nothing counts twice", err=True
         )
         raise
-    if not session.json:
-        click.echo(count.text())
-        for outcome in count.where_to_look():
-            click.echo(outcome, err=True)
+    except FastTreeClientError:  # it says what has no receipt
+        if count.all:
+            _tell(session, count)
+        raise
+    _tell(session, count)
     if lines.problem:
         before = " (the lines before it are pushed: mend it and push the file again, nothing counts twice)"
         raise CommandError(lines.problem + before * (count.all > 0))
@@ -112,6 +116,18 @@ def push(
         raise CommandError(
             f"{sum(problems.values())} of {counted(count.all, 'update')} {what}; the reasons stand above"
         )
+
+
+def _is_standard_input(source: Path) -> bool:
+    return str(source) == "-"
+
+
+def _tell(session: Session, count: Count) -> None:
+    """What became of those that have a receipt; with --json, each receipt says it."""
+    if not session.json:
+        click.echo(count.text())
+        for outcome in count.where_to_look():
+            click.echo(outcome, err=True)
 
 
 class Count:
@@ -197,18 +213,20 @@ class Refusals:
 async def _push(session: Session, lines: Lines, count: Count, options: PushOptions) -> None:
     progress = Progress(quiet=session.json)
     refusals = Refusals(progress)
-    async with session.client() as client:
-        async for receipt in client.push(lines.updates(), options):
-            line = lines.numbers.popleft()
-            count.add(receipt)
-            if session.json:
-                print_json_line(receipt_json(receipt))
-            elif receipt.code:
-                refusals.tell(f"{lines.name}, {lines.unit} {line} ({receipt.update_id})", receipt.message)
-            if count.all % 1_000 == 0:
-                progress.count("pushed", count.all, "updates")
-    refusals.end()
-    progress.clear()
+    try:
+        async with session.client() as client:
+            async for receipt in client.push(lines.updates(), options):
+                line = lines.numbers.popleft()
+                count.add(receipt)
+                if session.json:
+                    print_json_line(receipt_json(receipt))
+                elif receipt.code:
+                    refusals.tell(f"{lines.name}, {lines.unit} {line} ({receipt.update_id})", receipt.message)
+                if count.all % 1_000 == 0:
+                    progress.count("pushed", count.all, "updates")
+    finally:
+        refusals.end()
+        progress.clear()
 
 
 class Lines:
@@ -216,7 +234,7 @@ class Lines:
 
     def __init__(self, source: Path, pieces: Pieces) -> None:
         self._source, self._pieces = source, pieces
-        self.name = "standard input" if str(source) == "-" else str(source)
+        self.name = "standard input" if _is_standard_input(source) else str(source)
         self.unit = "record" if pieces.record_bytes else "line"
         #: The line of each update that has no receipt yet, in order.
         self.numbers: deque[int] = deque()
@@ -247,8 +265,8 @@ class Lines:
             self.problem = f"{self.name} can't be read: {error.strerror or error}"
 
     async def _lines(self) -> AsyncIterator[bytes]:
-        file = sys.stdin.buffer if str(self._source) == "-" else self._source.open("rb")
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file = sys.stdin.buffer if _is_standard_input(self._source) else self._source.open("rb")
+        if not _comes_as_written(file.fileno()):
             record_bytes = self._pieces.record_bytes
             with file:
                 while line := file.read(record_bytes) if record_bytes else file.readline(_LINE_BYTES_MAX + 1):
@@ -256,8 +274,8 @@ class Lines:
                         raise ValueError(len(line))
                     yield line
             return
-        # A pipe or a terminal is read as its lines come, so that each is pushed at once. The transport closes the file,
-        # when it has let go of it: closed here, its number would be another file's by then.
+        # Read as its lines come, so that each is pushed at once. The transport closes the file, when it has let go of
+        # it: closed here, its number would be another file's by then.
         reader = asyncio.StreamReader(limit=_LINE_BYTES_MAX)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), file
@@ -276,3 +294,12 @@ class Lines:
             return await reader.readexactly(self._pieces.record_bytes)
         except asyncio.IncompleteReadError as error:
             return error.partial
+
+
+def _comes_as_written(descriptor: int) -> bool:
+    """Whether it is a pipe, a socket or a terminal, open for reading. The event loop can wait for these: for a file,
+    /dev/null or another device it would end the process, and for what is only written to it would wait for ever."""
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+        return False
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
