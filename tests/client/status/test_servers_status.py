@@ -26,7 +26,8 @@ def pusher_says(*, epoch: int = 0, problem: str = "", active: tuple[str, str] = 
     """The same of a pusher."""
     standby = Standby.__new__(Standby)
     standby.is_ending = False
-    standby._turn = cast("Any", SimpleNamespace(epoch=epoch, problem=problem, active=active))
+    standby._turn = cast("Any", SimpleNamespace(epoch=epoch, problem=problem, active=active, unfit=""))
+    standby._refusal = cast("Any", lambda: "")
     standby._log = cast("Any", lambda: SimpleNamespace(elsewhere=elsewhere, problem=elsewhere))
     return standby.standing
 
