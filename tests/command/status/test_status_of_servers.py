@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from fasttree.client import Client, Endpoints
+from fasttree.client import Client, Endpoints, NodeEndpoint
 from fasttree.command.doctor import cluster as of_cluster
 from fasttree.command.session import Session
 from fasttree.command.status.looking import Seen, look, status_client
 from fasttree.command.status.shown import status_lines
+from fasttree.command.top.shown import top_lines
 from fasttree.v1 import coordinator_pb2, pusher_pb2, pusher_pb2_grpc
 from services.shared.serving import errors
 from tests.command.fasttree_command import FastTree
@@ -214,3 +216,43 @@ async def test_why_a_pusher_is_unfit_is_its_own_word(cluster: FakeCluster, tmp_p
     (finding,) = [each async for each in of_cluster.standing(await looked(cluster.endpoints, tmp_path))]
     assert finding.text == "p1 can't be active: this log was moved to postgresql db1: set pusher.log_url"
     assert (finding.alert, finding.mend) == ("FastTreePusherUnfit", "as it says")
+
+
+async def test_a_node_that_the_coordinator_has_not_heard_is_shown(cluster: FakeCluster, tmp_path: Path) -> None:
+    """It was dead as the coordinator began. One that is listed under another name is not taken for another node."""
+    n1, n2 = cluster.endpoints.nodes
+    instant = cluster.coordinator.cluster.nodes[0].address.instant = n1.instant
+    nodes = (replace(n1, name="first"), n2, NodeEndpoint(name="n3", report=n1.report, instant=NOWHERE))
+    seen = await looked(replace(cluster.endpoints, nodes=nodes), tmp_path)
+    assert instant
+    assert [(node["node"], node["state"]) for node in seen.json["nodes"]] == [
+        ("n1", "primary"),
+        ("n2", "passive"),
+        ("n3", "not heard"),
+    ]
+    (line,) = shown(seen, "n3")
+    assert "not heard" in line
+    (found,) = [problem for problem in seen.found if "n3" in problem.text]
+    assert found.text == "the coordinator has not heard n3, which the endpoints file names"
+    assert (found.alert, found.fault, seen.problems) == ("FastTreeServiceDown", False, [])
+    (finding,) = [each async for each in of_cluster.standing(seen) if "n3" in each.text]
+    assert finding.mend.startswith("start it, or look at its log")
+
+
+async def test_how_old_it_is_what_a_standby_tells(cluster: FakeCluster, tmp_path: Path) -> None:
+    """Where none is active; an active one's clock is not asked, for it says how it is now."""
+    says = "this coordinator stands by, and can't see which one is active: nobody answers at db1:5432"
+    began_s = time.time()
+    async with standby_coordinator("", says) as standby:
+        for coordinator in (standby, cluster.coordinator):
+            coordinator.cluster.observed_at.FromSeconds(int(began_s) - 100)
+        old = await looked(replace(cluster.endpoints, coordinator=standby.address), tmp_path)
+        standby.cluster.observed_at.FromMilliseconds(int(began_s * 1_000))
+        young = await looked(replace(cluster.endpoints, coordinator=standby.address), tmp_path)
+    present = await looked(cluster.endpoints, tmp_path)
+    assert 100_000 <= (old.json["view_age_ms"] or 0) < 130_000
+    (line,) = shown(old, "as a coordinator that stands by was told 10")
+    assert line.endswith(" s ago: nobody says how it is now")
+    assert line in ["".join(text.text for text in line) for line in top_lines(old, [])]
+    assert (young.json["view_age_ms"] is None, shown(young, "as a coordinator")) == (False, [])
+    assert (present.json["view_age_ms"], shown(present, "as a coordinator")) == (None, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TypedDict
 
 from fasttree.client.status.imports import ImportJson, import_json
@@ -59,6 +60,8 @@ class ClusterJson(TypedDict):
     paused: bool | None
     note: str
     coordinator: str
+    #: How old it is what a coordinator that stands by was told last; null where an active one says how it is now.
+    view_age_ms: int | None
     pushers: list[PusherJson]
     log: LogJson | None
     nodes: list[NodeJson]
@@ -93,6 +96,7 @@ def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPush
         "paused": view.paused if view is not None else None,
         "note": "; ".join(filter(None, (view.note, view.standby))) if view is not None else "",
         "coordinator": view.coordinator if view is not None else "",
+        "view_age_ms": _age_ms(view),
         "pushers": pushers_json(view, end),
         "log": None if pusher is None else log_json(pusher),
         "nodes": nodes,
@@ -104,6 +108,12 @@ def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPush
         "security": _security_json(view, pusher),
         "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
     }
+
+
+def _age_ms(view: coordinator_pb2.Cluster | None) -> int | None:
+    if view is None or not view.standby or not view.HasField("observed_at"):
+        return None
+    return max(time.time_ns() // 1_000_000 - view.observed_at.ToMilliseconds(), 0)
 
 
 def _audit_json(

@@ -9,6 +9,9 @@ from fasttree.client.endpoints import NodeEndpoint
 from fasttree.client.status.words import state_word, word
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
+#: The state of a node that the endpoints file names, and the coordinator does not.
+NOT_HEARD = "not heard"
+
 
 class NodeJson(TypedDict):
     """A node; what nobody says of it is null, or left out."""
@@ -89,12 +92,19 @@ def name_nodes(nodes: Sequence[NodeJson], listed: Sequence[NodeEndpoint]) -> Non
             node["node"] = name
 
 
-def named_json(node: NodeEndpoint) -> NodeJson:
+def unheard_nodes(nodes: Sequence[NodeJson], listed: Sequence[NodeEndpoint]) -> list[NodeJson]:
+    """Those of an endpoints file of which neither coordinator nor pusher says anything, by name or by address: one that
+    was dead as the coordinator began, say."""
+    known = {word for node in nodes for word in (node["node"], node["instant"]) if word}
+    return [named_json(node, NOT_HEARD) for node in listed if known.isdisjoint((node.name, node.instant))]
+
+
+def named_json(node: NodeEndpoint, state: str = "unknown") -> NodeJson:
     """A node that nobody says anything of."""
     return {
         "node": node.name,
         "role": "",
-        "state": "unknown",
+        "state": state,
         "epoch": 0,
         "import_id": None,
         "position": None,

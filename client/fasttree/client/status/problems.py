@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 from fasttree.client.status.cluster import ClusterJson, DifferenceJson
-from fasttree.client.status.nodes import NodeJson
+from fasttree.client.status.nodes import NOT_HEARD, NodeJson
 from fasttree.client.status.pushers import PusherJson
 from fasttree.client.status.servers import ServersJson
 
@@ -189,6 +189,10 @@ def _of_node(node: NodeJson) -> Iterator[Problem]:
     elif node["state"] == "silent":
         text = f"{name} has been silent for {node['silent_ms'] / 1_000:.0f} s"
         yield Problem(text=text, alert="FastTreeServiceDown")
+    elif node["state"] == NOT_HEARD:
+        text = f"the coordinator has not heard {name}, which the endpoints file names"
+        mend = "start it, or look at its log; or take it out of the endpoints file"
+        yield Problem(text=text, alert="FastTreeServiceDown", mend=mend)
     elif node["state"] not in ("primary", "passive", "unknown"):
         text = f"{name} is not ready: {node['state'] or 'nobody says what it does'}"
         yield Problem(text=text, alert="FastTreeNodeNotReady")

@@ -19,7 +19,7 @@ from fasttree.client.calls.pages import PageError, Pages
 from fasttree.client.calls.servers import STANDBY
 from fasttree.client.calls.tokens import is_here
 from fasttree.client.status.cluster import ClusterJson, status_json
-from fasttree.client.status.nodes import name_nodes, named_json
+from fasttree.client.status.nodes import name_nodes, named_json, unheard_nodes
 from fasttree.client.status.problems import Problem, problems_of, server_problems
 from fasttree.client.status.servers import ServersJson, servers_json
 from fasttree.command.processes import last_words
@@ -90,7 +90,9 @@ async def look(session: Session, client: Client) -> Seen:
     pusher, pusher_away, none_active = _told(session, "pusher", pushers.answer)
     cluster = status_json(view, pusher)
     name_nodes(cluster["nodes"], client.endpoints.nodes)
-    if view is None and pusher is None:
+    if view is not None:
+        cluster["nodes"] += unheard_nodes(cluster["nodes"], client.endpoints.nodes)
+    elif pusher is None:
         cluster["nodes"] = [named_json(node) for node in client.endpoints.nodes]
     if any(each["state"] == "unfit" for each in cluster["pushers"]):
         none_active = []  # why, they say themselves

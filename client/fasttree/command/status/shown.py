@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fasttree.client.status.imports import ImportJson, ImportNodeJson
-from fasttree.client.status.nodes import NodeJson
+from fasttree.client.status.nodes import NOT_HEARD, NodeJson
 from fasttree.command.screen.styled import Line, Style, Text, table_lines
 from fasttree.command.status.log_status import log_lines
 from fasttree.command.status.looking import Seen
@@ -13,18 +13,27 @@ from fasttree.command.status.pushers import coordinator_lines, not_named_lines, 
 from fasttree.command.status.stored import stored_lines
 
 #: What a node's state means to who looks; of any other state: worth a look.
-_STATES = {"primary": Style.GOOD, "passive": Style.PLAIN, "silent": Style.BAD, "unknown": Style.PLAIN}
+_STATES = {
+    "primary": Style.GOOD,
+    "passive": Style.PLAIN,
+    "silent": Style.BAD,
+    NOT_HEARD: Style.BAD,
+    "unknown": Style.PLAIN,
+}
 #: How an import stands.
 _IMPORTS = {"refused": Style.BAD, "done": Style.PLAIN, "superseded": Style.FAINT}
 
 
 _CERTIFICATES = "FastTreeCertificate"
+#: What a coordinator that stands by tells is that old at least where none has been active for a while.
+_OLD_MS = 5_000
 
 
 def status_lines(seen: Seen) -> Iterator[Line]:
     """All of it, but `Seen.problems`."""
     content = seen.content
     yield [Text(_title(seen), Style.HEAD)]
+    yield from age_lines(content["view_age_ms"])
     yield from _nodes(content["nodes"])
     for node in content["nodes"]:
         if node.get("note"):
@@ -48,6 +57,13 @@ def status_lines(seen: Seen) -> Iterator[Line]:
         yield [Text(f"note: {content['note']}", Style.LOOK)]
     for entry in content["imports"][:3]:
         yield [Text(_import_text(entry), _IMPORTS.get(entry["state"], Style.LOOK))]
+
+
+def age_lines(view_age_ms: int | None) -> Iterator[Line]:
+    """That nodes and pushers are shown as they were; nothing where that is no time ago."""
+    if view_age_ms is not None and view_age_ms >= _OLD_MS:
+        text = f"as a coordinator that stands by was told {view_age_ms / 1_000:.0f} s ago: nobody says how it is now"
+        yield [Text(text, Style.LOOK)]
 
 
 def _title(seen: Seen) -> str:

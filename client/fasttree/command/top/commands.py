@@ -33,6 +33,7 @@ class TopJson(TypedDict):
     cluster: str
     epoch: int | None
     primary: str | None
+    view_age_ms: int | None
     parts: list[PartJson]
     problems: list[str]
 
@@ -98,6 +99,7 @@ class _Looks:
             "cluster": seen.content["cluster"],
             "epoch": seen.content["epoch"],
             "primary": seen.content["primary"],
+            "view_age_ms": seen.content["view_age_ms"],
             "parts": [row.json for row in rows],
             "problems": seen.problems,
         }

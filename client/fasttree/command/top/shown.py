@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fasttree.client.status.nodes import NOT_HEARD
 from fasttree.client.status.problems import LAG_UPDATES
 from fasttree.command.screen.styled import Line, Style, Text, table_lines
 from fasttree.command.status.looking import Seen
+from fasttree.command.status.shown import age_lines
 from fasttree.command.top.rates import Rates, RatesJson
 
 _CALLS_SHOWN = 12
@@ -62,6 +64,7 @@ def top_lines(seen: Seen, rows: list[Row]) -> Iterator[Line]:
     title = content["cluster"] or "cluster unknown"
     title += f" · epoch {content['epoch']} · primary {content['primary'] or 'none'}" if seen.has_view else ""
     yield [Text(title, Style.HEAD)]
+    yield from age_lines(content["view_age_ms"])
     columns = ["", "state", "position", "lag", "upd/s", "reads/s", "p99 ms", "MB", "cpu %", "loop ms"]
     yield from table_lines(columns, [_cells(row) for row in rows])
     busiest = sorted(((row.name, each) for row in rows for each in row.rates.calls), key=lambda found: -found[1].per_s)[
@@ -87,7 +90,13 @@ def top_lines(seen: Seen, rows: list[Row]) -> Iterator[Line]:
 
 def _cells(row: Row) -> list[Text]:
     rates = row.rates
-    states = {"primary": Style.GOOD, "active": Style.GOOD, "silent": Style.BAD, "no answer": Style.BAD}
+    states = {
+        "primary": Style.GOOD,
+        "active": Style.GOOD,
+        "silent": Style.BAD,
+        NOT_HEARD: Style.BAD,
+        "no answer": Style.BAD,
+    }
     lags = row.lag is not None and row.lag > LAG_UPDATES
     return [
         Text(row.name),
