@@ -19,7 +19,6 @@ ALONE = (
     ("config", "check"),
     ("log", "backup"),
     ("log", "restore"),
-    ("logs",),
     ("completion",),
 )
 

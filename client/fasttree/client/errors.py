@@ -230,7 +230,8 @@ def call_error(error: grpc.aio.AioRpcError, called: str, address: str) -> CallEr
     elif kind is CallError:
         text = f"{called} at {address} failed with {error.code().name}: {text or 'no reason given'}"
     told = kind(text or f"{called} at {address}: {error.code().name}", reason=reason, field=field, value=value)
-    told.unreached = unreached
+    if unreached:
+        told.unreached = unreached
     return told
 
 

@@ -25,6 +25,7 @@ _LETTERS = "a file that grows by lines, each with an fsync of its own; what a cr
 _ASKED_AGAIN = "a report as a file, whole or not there: made anew by asking again"
 _LOCK = "who has a job's lock, for people: what counts is the kernel's, which ends with the process"
 _PACKED = "a part of whoever has it packed, with an fsync of its own; takes its name by `replace_durably`"
+_TRIED = "whether a folder can be written: nothing of it stays"
 _SQLITE = "SQLite's own files: it does its own fsyncs"
 
 #: "path:what" to the reason.
@@ -46,6 +47,9 @@ LISTED = {
     "services/pusher/moving/moving.py:TemporaryDirectory": "for the end mark of a copy, which is elsewhere",
     "services/pusher/moving/source.py:connect": _SQLITE,
     "client/fasttree/command/machines/keeping.py:rmtree": "the state of a machine that is to come back empty",
+    "services/shared/config/paths.py:os.open": _TRIED,
+    "services/shared/config/paths.py:mkdtemp": _TRIED,
+    "services/shared/config/paths.py:rmdir": _TRIED,
     "services/console/api/members.py:open": "no file: reports under way",
     "services/console/app.py:open": "no file: reports under way",
     "services/console/api/exports.py:TemporaryDirectory": "a workbook until it is sent: made anew by asking again",
