@@ -193,9 +193,10 @@ async def test_a_place_of_snapshots_that_is_not_well_is_told_once_for_all_nodes(
     assert told == ["stored snapshots (n1, n2): another cluster of this name stores there too"]
 
 
-async def test_one_node_alone_is_worth_a_look(cluster: FakeCluster, client: Client, tmp_path: Path) -> None:
+async def test_one_node_alone_is_worth_a_look(cluster: FakeCluster, tmp_path: Path) -> None:
     del cluster.coordinator.cluster.nodes[1]
-    seen = await looked(client, tmp_path)
+    async with Client(replace(cluster.endpoints, nodes=cluster.endpoints.nodes[:1])) as client:
+        seen = await looked(client, tmp_path)
     assert "there is one node alone: nothing stands in for it" in await found_by(of_cluster.standing(seen))
 
 
