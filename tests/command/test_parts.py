@@ -46,6 +46,9 @@ def test_the_next_start_has_as_many_coordinators_and_pushers(tmp_path: Path) -> 
     (tmp_path / "pushers").write_text("pusher-2\n")
     with pytest.raises(CommandError, match="pushers must have the first names of pusher, pusher-2, "):
         counts_of(home, 1, None, ())
+    (tmp_path / "pushers").write_bytes(b"\xff\xfe")
+    with pytest.raises(CommandError, match="pushers is no text: remove it, and the next start writes it anew"):
+        counts_of(home, 1, None, ())
 
 
 def test_several_coordinators_need_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

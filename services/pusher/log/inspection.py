@@ -64,7 +64,10 @@ def log_path(place: Path) -> Path:
     """The log file in a pusher's folder, or the file itself. Raises LogStoreError where there is none."""
     path = place / "log.db" if place.is_dir() else place
     if not path.is_file():
-        raise LogStoreError(f"{path}: there is no log; name the pusher's folder or its log.db")
+        raise LogStoreError(
+            f"{path}: there is no log; name the pusher's folder or its log.db; where it lies in a server, "
+            "ask its pusher, without a folder"
+        )
     return path
 
 

@@ -43,7 +43,10 @@ def _proven(node: NodeEndpoint) -> Iterator[int]:
         raise DrillError(f"there is no process {node.pid} of {node.name}: {_ANEW}") from None
     try:
         if not _listens(node.pid, node.instant):
-            raise DrillError(f"process {node.pid} is not {node.name}: it does not listen at {node.instant}; {_ANEW}")
+            raise DrillError(
+                f"process {node.pid} does not listen at {node.instant}: {node.name} has only just started, or "
+                f"it is another process, and {_ANEW}"
+            )
         yield process
     finally:
         os.close(process)

@@ -164,8 +164,10 @@ def _words(path: Path) -> list[str] | None:
         return path.read_text(encoding="utf-8").split()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise CommandError(f"{path} can't be read: {error}") from None
+    except ValueError:
+        raise CommandError(f"{path} is no text: remove it, and the next start writes it anew") from None
 
 
 def _write_words(path: Path, names: Sequence[str]) -> None:
