@@ -38,6 +38,13 @@ from tests.waiting import until
 IMPORT = "member_id,sponsor_id\nT1,\n"
 
 
+async def running_coordinator(stack: contextlib.AsyncExitStack, recorded: Recorded | None = None) -> Coordinator:
+    settings = CoordinatorSettings.of(port=0, http_port=0)
+    coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore(recorded))
+    stack.push_async_callback(coordinator.stop)
+    return coordinator
+
+
 @contextlib.asynccontextmanager
 async def pusher(name: str, folder: Path, log: LogSettings, coordinator: str) -> AsyncIterator[PusherTurns]:
     folder.mkdir(exist_ok=True)
@@ -68,9 +75,7 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
     engine: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        settings = CoordinatorSettings.of(port=0, http_port=0)
-        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
-        stack.push_async_callback(coordinator.stop)
+        coordinator = await running_coordinator(stack)
         address = f"127.0.0.1:{coordinator.server.port}"
         log, folders = LogSettings(), [tmp_path, tmp_path]
         if engine != "sqlite":
@@ -125,9 +130,7 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
 async def test_a_pusher_over_another_log_is_nobodys_successor(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Its folder is new, or its settings are those of before a move. It says so, and takes no turn, planned or not."""
     async with contextlib.AsyncExitStack() as stack:
-        settings = CoordinatorSettings.of(port=0, http_port=0)
-        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
-        stack.push_async_callback(coordinator.stop)
+        coordinator = await running_coordinator(stack)
         address, core = f"127.0.0.1:{coordinator.server.port}", coordinator.pushers.core
         first = contextlib.AsyncExitStack()
         await first.enter_async_context(pusher("p1", tmp_path / "one", LogSettings(), address))
@@ -164,12 +167,9 @@ async def test_a_pusher_over_another_log_is_nobodys_successor(tmp_path: Path, ca
 
 async def test_a_log_that_is_not_the_clusters_takes_nothing_while_nodes_are_silent(tmp_path: Path) -> None:
     """Receipts were given from it once, and its own mark says so; the one that the coordinator knows is another one."""
-    settings = CoordinatorSettings.of(port=0, http_port=0)
 
     async def start(stack: contextlib.AsyncExitStack, recorded: Recorded) -> tuple[Coordinator, Client, PusherTurns]:
-        store = MemoryStore(recorded)
-        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, store)
-        stack.push_async_callback(coordinator.stop)
+        coordinator = await running_coordinator(stack, recorded)
         address = f"127.0.0.1:{coordinator.server.port}"
         turns = await stack.enter_async_context(pusher("p1", tmp_path, LogSettings(), address))
         client = await stack.enter_async_context(Client(Endpoints(coordinator=address, pusher=turns.address)))
@@ -194,9 +194,7 @@ async def test_a_log_that_is_not_the_clusters_takes_nothing_while_nodes_are_sile
 
 async def test_a_second_process_of_a_name_says_so(tmp_path: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        settings = CoordinatorSettings.of(port=0, http_port=0)
-        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
-        stack.push_async_callback(coordinator.stop)
+        coordinator = await running_coordinator(stack)
         address, core = f"127.0.0.1:{coordinator.server.port}", coordinator.pushers.core
         first = contextlib.AsyncExitStack()
         await first.enter_async_context(pusher("p1", tmp_path, LogSettings(), address))
@@ -213,9 +211,7 @@ async def test_a_second_process_of_a_name_says_so(tmp_path: Path) -> None:
 async def test_a_log_that_was_moved_is_nobodys_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody pushes meanwhile. Each says why, once, and nobody is named any more; any refused claim is told."""
     async with contextlib.AsyncExitStack() as stack:
-        settings = CoordinatorSettings.of(port=0, http_port=0)
-        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
-        stack.push_async_callback(coordinator.stop)
+        coordinator = await running_coordinator(stack)
         address = f"127.0.0.1:{coordinator.server.port}"
         both = [
             await stack.enter_async_context(pusher(name, tmp_path, LogSettings(), address)) for name in ("p1", "p2")
